@@ -1,0 +1,386 @@
+"""What the lifecycle asks of the catalog and of the storage, and nothing more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from alluxio_lance.lifecycle.uri import ResourceName
+from alluxio_lance.manager import OnProgress
+from alluxio_lance.values import Event, Resource, State, Verb, Version
+
+__all__ = [
+    "Catalog",
+    "Change",
+    "Draft",
+    "Holder",
+    "Operation",
+    "OperationState",
+    "Owner",
+    "Snapshot",
+    "Source",
+    "Store",
+    "StoredFile",
+    "TableReader",
+    "Write",
+]
+
+
+# -- operations -------------------------------------------------------------------------------------------------------
+
+
+class OperationState(StrEnum):
+    """How an operation ended, if it did."""
+
+    PENDING = "pending"
+    DONE = "done"
+    UNDONE = "undone"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """The process that works on an operation, so that another can tell whether it still lives."""
+
+    node: str
+    boot: str
+    """The node's boot id: after a reboot every pid means somebody else."""
+    pid: int
+    started: int
+    """The process' start time in clock ticks since boot (field 22 of /proc/PID/stat): pids are reused."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One verb in flight, or its trace."""
+
+    id: str
+    """32 hexadecimal digits."""
+    verb: Verb
+    type: str
+    name: str
+    actor: str
+    owner: Owner
+    params: Mapping[str, Any]
+    """What the verb was called with, as JSON values: enough to finish it after a crash."""
+    request_id: str | None = None
+    state: OperationState = OperationState.PENDING
+    step: str = "begun"
+    error: str | None = None
+    result: str | None = None
+    """The semantic version that it made or was about."""
+    created_at: datetime
+    heartbeat_at: datetime
+    """Renewed by the owner while it works; with a dead owner it stands still."""
+
+
+# -- changes of the catalog --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredFile:
+    """A file of a table, by its content. Files never change once written, so a hash once computed holds."""
+
+    path: str
+    """Relative to the table."""
+    size: int
+    hash: str
+    """BLAKE3, 64 hexadecimal digits."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """What the storage knows about one Lance version."""
+
+    version: int
+    schema: bytes
+    """The Arrow schema as an IPC message."""
+    num_rows: int
+    num_bytes: int
+    files: tuple[StoredFile, ...]
+    content_hash: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A version about to be written into the catalog."""
+
+    semver: tuple[int, int, int]
+    snapshot: Snapshot
+    message: str
+    metadata: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """Everything that one verb changes in the catalog, applied in one transaction or not at all."""
+
+    verb: Verb
+    type: str
+    name: str
+    actor: str
+    message: str
+    about: str | None = None
+    """The semantic version that the audit row names; the draft's when there is one."""
+    location: str | None = None
+    """The table's location, relative to the store's root: creates the resource row when there is none."""
+    draft: Draft | None = None
+    states: Mapping[str, State] = field(default_factory=dict)
+    """New states of versions that exist, by semantic version."""
+    activate: str | None = None
+    """The semantic version that the pointer moves to (may be the draft's); its state becomes active, and that of the
+    version active before becomes registered unless ``states`` says otherwise."""
+    deactivate: bool = False
+    """The pointer goes away: no version is active afterwards."""
+    remove: bool = False
+    """Resource, versions and files leave the catalog; only the audit rows stay."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """A reader that holds a version."""
+
+    id: str
+    """The lease token, 32 hexadecimal digits."""
+    type: str
+    name: str
+    semver: str
+    node: str
+    pid: int
+    user: str
+    command: str
+    since: datetime
+
+
+class Catalog(Protocol):
+    """The metadata database: the only truth of state. Every method is one transaction."""
+
+    # operations
+
+    def begin(self, operation: Operation) -> Operation:
+        """Record an operation before it starts.
+
+        When ``request_id`` is known already the operation recorded then comes back instead, whatever its state.
+        An undone operation gives its request id free again.
+        """
+        ...
+
+    def record_step(self, operation: str, step: str) -> None:
+        """Record that a step is done, and renew the heartbeat."""
+        ...
+
+    def heartbeat(self, operation: str, ttl: float) -> None:
+        """Renew the heartbeat of a pending operation, and its commit lock, if it has it, for ``ttl`` seconds."""
+        ...
+
+    def abandon(self, operation: str, error: str) -> None:
+        """Close a pending operation as undone and give its lock free."""
+        ...
+
+    def open_operations(self) -> list[Operation]:
+        """List the pending operations, oldest first."""
+        ...
+
+    def operation(self, id: str) -> Operation:
+        """Find an operation; `NotFound` when there is none."""
+        ...
+
+    # the commit lock of a resource
+
+    def try_lock(self, type: str, name: str, operation: str, ttl: float, *, steal_from: str | None = None) -> str | None:
+        """Take the commit lock of a resource for an operation.
+
+        Returns None when taken (or held by this operation already), else the id of the operation that holds it. An
+        expired lock is free. ``steal_from`` names a holder that the caller knows to be dead: its lock is taken over.
+        """
+        ...
+
+    def unlock(self, type: str, name: str, operation: str) -> None:
+        """Give the lock free, if this operation holds it."""
+        ...
+
+    # looking
+
+    def resource(self, type: str, name: str) -> Resource | None:
+        """Find a resource that is not being deleted."""
+        ...
+
+    def resources(self, type: str | None = None) -> list[Resource]:
+        """List the resources that are not being deleted, sorted by type and name."""
+        ...
+
+    def location(self, type: str, name: str) -> str | None:
+        """Return the table's location relative to the store's root, also while it is being deleted."""
+        ...
+
+    def find(self, name: ResourceName) -> Version:
+        """Find the version that a name with a selector means.
+
+        Semantic prefixes mean the highest version that is not archived or deleted, a content hash the active version
+        if it fits, else the newest that does. Raises `NotFound` (which resource or version) or `NotActive`.
+        """
+        ...
+
+    def versions(self, type: str, name: str) -> list[Version]:
+        """List the versions, highest semantic version first; `NotFound` when there is no such resource."""
+        ...
+
+    def known_files(self, type: str, name: str) -> dict[str, StoredFile]:
+        """Return the files whose hashes are known, by path."""
+        ...
+
+    def events(self, *, after: int = 0, type: str | None = None, name: str | None = None, limit: int = 1000) -> list[Event]:
+        """List audit rows with a sequence above ``after``, oldest first."""
+        ...
+
+    def last_event(self) -> int:
+        """Return the highest sequence, 0 when there is none."""
+        ...
+
+    # changing
+
+    def commit(self, operation: str, change: Change, *, locked: bool) -> Version | None:
+        """Apply a change, write its audit row, close the operation as done and give its lock free: one transaction.
+
+        Returns the draft's version, else the one that ``about`` names, else None. Raises `Conflict` when ``locked`` and the lock is
+        no longer this operation's (then nothing was changed), `AlreadyExists` when a semantic version is taken.
+        """
+        ...
+
+    def hide(self, operation: str, type: str, name: str) -> None:
+        """Take a resource out of sight, the first half of a deletion; `Leased` while any of its versions is held."""
+        ...
+
+    # leases of all nodes
+
+    def hold(self, holder: Holder, ttl: float) -> None:
+        """Record a reader; `NotFound` when the version is gone or being deleted."""
+        ...
+
+    def renew(self, ids: Sequence[str], ttl: float) -> None:
+        """Let leases live for another ``ttl`` seconds."""
+        ...
+
+    def release(self, ids: Sequence[str]) -> None:
+        """End leases; unknown ids are ignored."""
+        ...
+
+    def holders(self, type: str, name: str) -> list[Holder]:
+        """List the unexpired leases on any version of a resource, oldest first."""
+        ...
+
+    def close(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+# -- storage -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Write:
+    """What every write tells the storage about itself; it ends up in the table's own transaction properties."""
+
+    operation: str
+    actor: str
+    message: str
+    on_progress: OnProgress | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Data on their way in: a schema and a stream of batches that can be read once."""
+
+    reader: pa.RecordBatchReader
+    num_rows: int | None = None
+    """When it is known beforehand, for progress bars."""
+    num_bytes: int | None = None
+    description: str = ""
+    """Where the data come from, for messages: ``/data/train.parquet``, ``pyarrow.Table``."""
+
+
+class TableReader(Protocol):
+    """One version of a table, open for reading."""
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The Arrow schema."""
+        ...
+
+    @property
+    def num_rows(self) -> int:
+        """The number of rows."""
+        ...
+
+    def batches(self, columns: Sequence[str], *, batch_bytes: int = 8 << 20) -> Iterator[pa.RecordBatch]:
+        """Stream all rows in order; batches have about ``batch_bytes``."""
+        ...
+
+
+class Store(Protocol):
+    """Where the tables are. ``location`` is relative to the store's root, such as ``datasets/cifar10.lance``."""
+
+    def absolute(self, location: str) -> str:
+        """Return what to give to ``lance.dataset``."""
+        ...
+
+    def source(self, data: Any, *, format: str | None, options: Mapping[str, Any]) -> Source:
+        """Open data of any accepted kind for reading; `InvalidArgument` says what is accepted."""
+        ...
+
+    def create(self, location: str, source: Source, write: Write) -> int:
+        """Write the first version of a table and return its Lance version; `AlreadyExists` when a table is there."""
+        ...
+
+    def append(self, location: str, source: Source, write: Write) -> int:
+        """Add rows. `InvalidArgument` when the schema does not fit."""
+        ...
+
+    def overwrite(self, location: str, source: Source, write: Write) -> int:
+        """Replace all rows."""
+        ...
+
+    def upsert(self, location: str, source: Source, on: Sequence[str], write: Write) -> int:
+        """Replace the rows whose key matches, add the others; an empty source still makes a version."""
+        ...
+
+    def restore(self, location: str, version: int, write: Write) -> int:
+        """Make a new Lance version with the content of an older one, without moving data."""
+        ...
+
+    def latest(self, location: str) -> int | None:
+        """Return the newest Lance version; None when there is no table."""
+        ...
+
+    def written_by(self, location: str, operation: str, *, after: int) -> list[int]:
+        """List the Lance versions above ``after`` whose transaction carries the operation's id, oldest first."""
+        ...
+
+    def snapshot(self, location: str, version: int, known: Mapping[str, StoredFile], on_progress: OnProgress | None = None) -> Snapshot:
+        """Describe a version; files that are not in ``known`` are hashed."""
+        ...
+
+    def mirror_tags(self, location: str, tags: Mapping[str, int | None]) -> None:
+        """Set Lance tags to versions, or remove them (None). Tags that are right already are left alone."""
+        ...
+
+    def sweep(self, location: str, keep: Sequence[int]) -> int:
+        """Remove Lance versions and files that no version in ``keep`` needs and return the bytes freed.
+
+        The caller holds the commit lock. The newest Lance version stays even when it is not in ``keep``, since Lance
+        cannot remove it; without any in ``keep`` the whole table is dropped.
+        """
+        ...
+
+    def drop(self, location: str) -> None:
+        """Remove a table with everything in its folder; a missing one is no error."""
+        ...
+
+    def open(self, location: str, version: int) -> TableReader:
+        """Open a version for the sidecar; `Unavailable` or `Corrupt` when it cannot be read."""
+        ...

@@ -1,0 +1,137 @@
+"""The values that every face of the system speaks in: versions, resources, events. Frozen, plain, without behaviour.
+
+They stand outside the rooms because the embedded manager (server side) and the connected one (client side) return the
+same types, and neither side may import the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+__all__ = ["Event", "Kind", "Progress", "Resource", "State", "Verb", "Version"]
+
+
+class Kind(StrEnum):
+    """What a type of resources holds."""
+
+    DATASET = "dataset"
+    MODEL = "model"
+
+
+class State(StrEnum):
+    """Where a version stands in its life."""
+
+    REGISTERED = "registered"
+    ACTIVE = "active"
+    DEPRECATED = "deprecated"
+    ARCHIVED = "archived"
+    DELETED = "deleted"
+
+
+class Verb(StrEnum):
+    """What was done to a resource."""
+
+    REGISTER = "register"
+    UPDATE = "update"
+    ACTIVATE = "activate"
+    DEPRECATE = "deprecate"
+    ROLLBACK = "rollback"
+    DELETE = "delete"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """One immutable state of a resource.
+
+    ``str(version)`` is the full name, ``1.4.0+3fa9c1d2``: semantic version, plus, first eight digits of the hash.
+    """
+
+    type: str
+    name: str
+    semver: str
+    """Semantic version, ``MAJOR.MINOR.PATCH``, unique within the resource."""
+    version: int
+    """The version number of the Lance table."""
+    content_hash: str
+    """BLAKE3 of schema and data files, 64 hexadecimal digits."""
+    state: State
+    location: str
+    """Where the table lies, as the store names it (an absolute path, or an object store URI)."""
+    num_rows: int
+    num_bytes: int
+    """Bytes of the data files that this version reads, shared ones included."""
+    schema: bytes
+    """The Arrow schema, as an IPC schema message (``pyarrow.ipc.read_schema`` reads it)."""
+    message: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    created_at: datetime
+    created_by: str
+    operation: str
+    """The operation that made it, 32 hexadecimal digits; the table's transaction carries the same."""
+
+    @property
+    def uri(self) -> str:
+        """The URI that names exactly this version for as long as it exists."""
+        return f"alluxio://{self.type}/{self.name}@v{self.version}"
+
+    def __str__(self) -> str:
+        return f"{self.semver}+{self.content_hash[:8]}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resource:
+    """A named dataset or model and where its pointer stands."""
+
+    type: str
+    name: str
+    kind: Kind
+    active: Version | None
+    """The version that ``alluxio://TYPE/NAME`` means now; None when no version is active."""
+    versions: int
+    """How many versions are listed."""
+    created_at: datetime
+    updated_at: datetime
+
+    @property
+    def uri(self) -> str:
+        """The URI of the active version, whichever it is."""
+        return f"alluxio://{self.type}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One row of the audit trail: something was done to a resource."""
+
+    sequence: int
+    """Grows by time within one catalog; a watcher resumes after the last one it saw."""
+    at: datetime
+    verb: Verb
+    type: str
+    name: str
+    actor: str
+    """Who did it: ``user@node``."""
+    operation: str
+    before: str | None
+    """The full name of the active version before, if there was one."""
+    after: str | None
+    """The full name of the active version after, if there is one."""
+    semver: str | None
+    """The version that the verb made or was about; None when it was about the whole resource."""
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a long verb is."""
+
+    step: str
+    """What is being done, in a word or two: ``write``, ``hash``, ``load``."""
+    rows: int = 0
+    total_rows: int | None = None
+    bytes: int = 0
+    total_bytes: int | None = None
