@@ -48,7 +48,7 @@ class Owner:
 
     node: str
     boot: str
-    """The node's boot id: after a reboot every pid means somebody else."""
+    """The node's boot id and pid namespace: within another one every pid means somebody else."""
     pid: int
     started: int
     """The process' start time in clock ticks since boot (field 22 of /proc/PID/stat): pids are reused."""
@@ -135,6 +135,9 @@ class Change:
     activate: str | None = None
     """The semantic version that the pointer moves to (may be the draft's); its state becomes active, and that of the
     version active before becomes registered unless ``states`` says otherwise."""
+    base: str | None = None
+    """When set, the pointer moves only if the version active now is still this one: a long update must not undo a
+    rollback that happened meanwhile. The draft is committed all the same, as registered."""
     deactivate: bool = False
     """The pointer goes away: no version is active afterwards."""
     remove: bool = False
@@ -170,8 +173,16 @@ class Catalog(Protocol):
         """
         ...
 
+    def adopt(self, operation: Operation, owner: Owner) -> bool:
+        """Make a new owner of a pending or unsettled operation whose owner is dead.
+
+        Compare and set: False when owner or heartbeat are no longer those of ``operation``, because another process
+        adopted it first or its owner lives after all. The commit lock, held by the operation's id, goes with it.
+        """
+        ...
+
     def record_step(self, operation: str, step: str) -> None:
-        """Record that a step is done, and renew the heartbeat."""
+        """Record that a step is done, and renew the heartbeat. ``settled`` is the last step of a done operation."""
         ...
 
     def heartbeat(self, operation: str, ttl: float) -> None:
@@ -183,7 +194,7 @@ class Catalog(Protocol):
         ...
 
     def open_operations(self) -> list[Operation]:
-        """List the pending operations, oldest first."""
+        """List the operations with work left: pending, or done but not at step ``settled``; oldest first."""
         ...
 
     def operation(self, id: str) -> Operation:
@@ -192,7 +203,9 @@ class Catalog(Protocol):
 
     # the commit lock of a resource
 
-    def try_lock(self, type: str, name: str, operation: str, ttl: float, *, steal_from: str | None = None) -> str | None:
+    def try_lock(
+        self, type: str, name: str, operation: str, ttl: float, *, steal_from: str | None = None
+    ) -> str | None:
         """Take the commit lock of a resource for an operation.
 
         Returns None when taken (or held by this operation already), else the id of the operation that holds it. An
@@ -234,7 +247,9 @@ class Catalog(Protocol):
         """Return the files whose hashes are known, by path."""
         ...
 
-    def events(self, *, after: int = 0, type: str | None = None, name: str | None = None, limit: int = 1000) -> list[Event]:
+    def events(
+        self, *, after: int = 0, type: str | None = None, name: str | None = None, limit: int = 1000
+    ) -> list[Event]:
         """List audit rows with a sequence above ``after``, oldest first."""
         ...
 
@@ -361,7 +376,9 @@ class Store(Protocol):
         """List the Lance versions above ``after`` whose transaction carries the operation's id, oldest first."""
         ...
 
-    def snapshot(self, location: str, version: int, known: Mapping[str, StoredFile], on_progress: OnProgress | None = None) -> Snapshot:
+    def snapshot(
+        self, location: str, version: int, known: Mapping[str, StoredFile], on_progress: OnProgress | None = None
+    ) -> Snapshot:
         """Describe a version; files that are not in ``known`` are hashed."""
         ...
 

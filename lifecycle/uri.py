@@ -36,6 +36,7 @@ _WORD: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _LONGEST_NAME: Final = 200
 _NUMBERS: Final = re.compile(r"(0|[1-9]\d{0,8})(?:\.(0|[1-9]\d{0,8}))?(?:\.(0|[1-9]\d{0,8}))?")
 _LANCE: Final = re.compile(r"v([1-9]\d{0,17})")
+_LIKE_LANCE: Final = re.compile(r"v\d+")
 _HASH: Final = re.compile(r"sha-([0-9a-f]{8,64})")
 _LABEL: Final = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,99}")
 
@@ -125,7 +126,9 @@ def _word_fault(segment: str) -> str | None:
     if not segment:
         return "a part of the name is empty"
     if not _WORD.fullmatch(segment):
-        return f"{segment!r} may only have letters, digits, '.', '_' and '-', and begins and ends with a letter or digit"
+        return (
+            f"{segment!r} may only have letters, digits, '.', '_' and '-', and begins and ends with a letter or digit"
+        )
     if segment.endswith(".lance"):
         return f"{segment!r} may not end with '.lance', the ending of tables"
     return None
@@ -181,7 +184,7 @@ def _selector(text: str, place: int, selector: str) -> Selector:
         return ContentHash(match[1])
     if selector.startswith("sha-"):
         raise _fault(text, place, "a content hash is 'sha-' and 8 to 64 hexadecimal digits in lower case")
-    if match := _LABEL.fullmatch(selector):
+    if _LABEL.fullmatch(selector) and not _LIKE_LANCE.fullmatch(selector):
         return Label(selector)
     raise _fault(text, place, f"{selector!r} is no version, hash, stage or tag")
 

@@ -1,2 +1,680 @@
-# cython: language_level=3
-"""Placeholder until the room is built."""
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+"""What Python cannot do fast or at all: joined mappings of memory files, gathers, and memory blocks that are reused.
+
+A leaf: it imports nothing of ours, and the client shares it. The face is in ``_shm.pyi``.
+"""
+
+cimport cython
+from cpython.buffer cimport (
+    PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer,
+)
+from libc.errno cimport EINVAL, errno
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
+from libc.stdlib cimport calloc, free, realloc
+from libc.string cimport memcpy
+from posix.unistd cimport getpid
+
+import os
+from dataclasses import dataclass
+
+cdef extern from * nogil:
+    """
+    #include <sys/mman.h>
+    #include <sys/stat.h>
+    #include <sys/vfs.h>
+    #include <unistd.h>
+
+    #ifndef MADV_POPULATE_READ
+    #define MADV_POPULATE_READ 22
+    #endif
+    #ifndef MADV_POPULATE_WRITE
+    #define MADV_POPULATE_WRITE 23
+    #endif
+    #define SHM_HUGETLBFS 0x958458f6
+
+    /* Bytes of a page of the file: 2 MiB and the like on hugetlbfs, else the system's; -1 with errno set. */
+    static long shm_page_bytes(int descriptor) {
+        struct statfs about;
+        if (fstatfs(descriptor, &about) != 0) return -1;
+        return (unsigned int)about.f_type == SHM_HUGETLBFS ? (long)about.f_bsize : sysconf(_SC_PAGESIZE);
+    }
+
+    static long long shm_file_bytes(int descriptor) {
+        struct stat about;
+        return fstat(descriptor, &about) != 0 ? -1 : (long long)about.st_size;
+    }
+
+    #define shm_fetch(place) __builtin_prefetch((place), 0, 1)
+    """
+    int PROT_NONE, PROT_READ, PROT_WRITE
+    int MAP_SHARED, MAP_PRIVATE, MAP_ANONYMOUS, MAP_FIXED, MAP_NORESERVE
+    void *MAP_FAILED
+    int MADV_HUGEPAGE, MADV_POPULATE_READ, MADV_POPULATE_WRITE
+    void *mmap(void *address, size_t length, int protection, int flags, int descriptor, long offset)
+    int munmap(void *address, size_t length)
+    int madvise(void *address, size_t length, int advice)
+    long shm_page_bytes(int descriptor)
+    long long shm_file_bytes(int descriptor)
+    void shm_fetch(const void *place)
+
+cdef enum:
+    HUGE = 2 << 20
+    SMALL = 4096
+    LINE = 64
+    STRETCH = 512
+    # Four classes of sizes for each power of two, from 4 KiB (class 0) to 2^60.
+    CLASSES = 4 * 49
+
+cdef uint8_t nothing = 0
+
+
+cdef inline size_t round_up(size_t value, size_t unit) noexcept nogil:
+    return (value + unit - 1) // unit * unit
+
+
+cdef object os_error(int code, str what):
+    return OSError(code, f"{os.strerror(code)}: {what}")
+
+
+# -- joined mappings ---------------------------------------------------------------------------------------------------
+
+@cython.final
+@cython.no_gc
+cdef class Mapping:
+    """Pieces of files, mapped back to back into one range of addresses; a buffer of bytes."""
+
+    cdef uint8_t *start
+    cdef size_t length      # what the buffer shows
+    cdef size_t mapped      # what munmap takes: whole pages
+    cdef bint writable
+
+    def __cinit__(self, pieces, *, bint writable_copy=False, bint huge_pages=False):
+        self.start = &nothing
+        self.writable = writable_copy
+        pieces = [(descriptor, offset, length) for descriptor, offset, length in pieces if length]
+        if not pieces:
+            return
+        cdef size_t total = 0
+        cdef size_t page = SMALL
+        cdef size_t largest = SMALL
+        for place, (descriptor, offset, length) in enumerate(pieces):
+            page = self._check(descriptor, offset, length, place == len(pieces) - 1)
+            if total % page:
+                raise ValueError(f"piece {place} would begin within a page of {page} bytes")
+            largest = max(largest, page)
+            total += <size_t>length
+        self._map(pieces, total, round_up(total, page), largest)
+        if huge_pages:
+            # Advice: a kernel without transparent huge pages says EINVAL, and small ones do.
+            madvise(self.start, self.mapped, MADV_HUGEPAGE)
+
+    cdef size_t _check(self, int descriptor, long long offset, long long length, bint last) except 0:
+        cdef long page = shm_page_bytes(descriptor)
+        cdef long long size = shm_file_bytes(descriptor)
+        if page < 0 or size < 0:
+            raise os_error(errno, f"descriptor {descriptor}")
+        if offset < 0 or length < 0 or offset + length > size:
+            # Reading beyond the end of a file would end the process with SIGBUS.
+            raise ValueError(f"{length} bytes at {offset} are not within the {size} of descriptor {descriptor}")
+        if offset % page or (length % page and not last):
+            raise ValueError(f"{length} bytes at {offset} of descriptor {descriptor} are no whole pages of {page}")
+        return <size_t>page
+
+    cdef int _map(self, list pieces, size_t total, size_t mapped, size_t alignment) except -1:
+        cdef uint8_t *start = NULL
+        cdef uint8_t *place
+        cdef int fixed = 0
+        if len(pieces) > 1:
+            start = self._reserve(mapped, alignment, <size_t>pieces[0][1])
+            fixed = MAP_FIXED
+        cdef int protection = PROT_READ | PROT_WRITE if self.writable else PROT_READ
+        cdef int flags = MAP_PRIVATE | MAP_NORESERVE if self.writable else MAP_SHARED
+        cdef size_t done = 0
+        cdef int code
+        for descriptor, offset, length in pieces:
+            place = start + done if fixed else NULL
+            place = <uint8_t *>mmap(place, length, protection, flags | fixed, descriptor, offset)
+            if <void *>place == MAP_FAILED:
+                code = errno
+                if fixed:
+                    munmap(start, mapped)
+                raise os_error(code, f"cannot map {length} bytes of descriptor {descriptor}")
+            if not fixed:
+                start = place
+            done += <size_t>length
+        self.start, self.length, self.mapped = start, total, mapped
+        return 0
+
+    cdef uint8_t *_reserve(self, size_t mapped, size_t alignment, size_t offset) except NULL:
+        # Address and file offset agree modulo 2 MiB, or the kernel could not put a huge page there.
+        cdef size_t unit = max(alignment, <size_t>HUGE) if mapped >= HUGE else alignment
+        cdef uint8_t *start = <uint8_t *>mmap(
+            NULL, mapped + unit, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0
+        )
+        if <void *>start == MAP_FAILED:
+            raise os_error(errno, f"cannot reserve {mapped} bytes of addresses")
+        cdef size_t ahead = (offset % unit + unit - <uintptr_t>start % unit) % unit
+        if ahead:
+            munmap(start, ahead)
+        munmap(start + ahead + mapped, unit - ahead)
+        return start + ahead
+
+    @property
+    def address(self):
+        return <uintptr_t>self.start
+
+    @property
+    def readonly(self):
+        return not self.writable
+
+    def __len__(self):
+        return self.length
+
+    def populate(self):
+        cdef int failed = 0
+        if self.length == 0:
+            return
+        with nogil:
+            if madvise(self.start, self.mapped, MADV_POPULATE_READ) != 0:
+                failed = errno
+                if failed == EINVAL:
+                    self._touch()
+        if failed and failed != EINVAL:
+            raise os_error(failed, f"cannot read {self.mapped} bytes in")
+
+    cdef void _touch(self) noexcept nogil:
+        # Kernels before 5.14 have no MADV_POPULATE_READ.
+        cdef const volatile uint8_t *place = self.start
+        cdef size_t at = 0
+        while at < self.length:
+            place[at]
+            at += SMALL
+
+    def __getbuffer__(self, Py_buffer *view, int flags):
+        PyBuffer_FillInfo(view, self, self.start, self.length, not self.writable, flags)
+
+    def __dealloc__(self):
+        # Not before: every view keeps the object. An explicit close would be a trap, since numpy's own constructor
+        # takes the address and gives the buffer back at once.
+        if self.mapped:
+            munmap(self.start, self.mapped)
+
+
+# -- gathers -----------------------------------------------------------------------------------------------------------
+
+cdef int open_buffer(object thing, Py_buffer *view, bint writable, size_t need, str name) except -1:
+    PyObject_GetBuffer(thing, view, PyBUF_WRITABLE if writable else PyBUF_SIMPLE)
+    if <size_t>view.len < need:
+        PyBuffer_Release(view)
+        raise ValueError(f"{name} has {view.len} bytes, {need} are needed")
+    return 0
+
+
+cdef Py_ssize_t first_outside(const int64_t *indices, Py_ssize_t count, Py_ssize_t rows) noexcept nogil:
+    cdef Py_ssize_t at
+    for at in range(count):
+        if indices[at] < -rows or indices[at] >= rows:
+            return at
+    return -1
+
+
+cdef int check_indices(const int64_t[::1] indices, Py_ssize_t rows) except -1:
+    if indices.shape[0] == 0:
+        return 0
+    cdef Py_ssize_t bad
+    with nogil:
+        bad = first_outside(&indices[0], indices.shape[0], rows)
+    if bad >= 0:
+        raise IndexError(f"index {indices[bad]} is out of range for {rows} rows")
+    return 0
+
+
+cdef inline Py_ssize_t row_of(int64_t index, Py_ssize_t rows) noexcept nogil:
+    return index + rows if index < 0 else index
+
+
+ctypedef fused word:
+    uint8_t
+    uint16_t
+    uint32_t
+    uint64_t
+
+
+cdef void gather_words(
+    const word *source, Py_ssize_t rows, const int64_t *indices, Py_ssize_t count, word *target
+) noexcept nogil:
+    cdef Py_ssize_t at
+    cdef Py_ssize_t ahead = count - 16
+    for at in range(count):
+        if at < ahead:
+            shm_fetch(source + row_of(indices[at + 16], rows))
+        target[at] = source[row_of(indices[at], rows)]
+
+
+cdef inline void fetch(const uint8_t *place, size_t bytes) noexcept nogil:
+    cdef size_t line = 0
+    while line < bytes:
+        shm_fetch(place + line)
+        line += LINE
+
+
+cdef void gather_short(
+    const uint8_t *source, Py_ssize_t rows, size_t width, const int64_t *indices, Py_ssize_t count, uint8_t *target
+) noexcept nogil:
+    cdef Py_ssize_t at
+    for at in range(count):
+        if at + 8 < count:
+            fetch(source + <size_t>row_of(indices[at + 8], rows) * width, width)
+        memcpy(target + <size_t>at * width, source + <size_t>row_of(indices[at], rows) * width, width)
+
+
+cdef void gather_long(
+    const uint8_t *source, Py_ssize_t rows, size_t width, const int64_t *indices, Py_ssize_t count, uint8_t *target
+) noexcept nogil:
+    # While a stretch of one row is copied the same stretch of the next is on its way: the hardware's own prefetch
+    # starts late after each jump and stops at each page. Measured best at 512 bytes (12 KiB rows, 4 KiB pages).
+    cdef Py_ssize_t at
+    cdef size_t done, bytes
+    cdef const uint8_t *row
+    cdef const uint8_t *coming
+    for at in range(count):
+        row = source + <size_t>row_of(indices[at], rows) * width
+        coming = source + <size_t>row_of(indices[min(at + 1, count - 1)], rows) * width
+        done = 0
+        while done < width:
+            bytes = min(width - done, <size_t>STRETCH)
+            fetch(coming + done, bytes)
+            memcpy(target + <size_t>at * width + done, row + done, bytes)
+            done += bytes
+
+
+cdef void gather_any(
+    const uint8_t *source, Py_ssize_t rows, size_t width, const int64_t *indices, Py_ssize_t count, uint8_t *target
+) noexcept nogil:
+    # Words want their own alignment at both ends; a caller's odd slice takes the general way.
+    cdef bint aligned = ((<uintptr_t>source | <uintptr_t>target) & 7) == 0
+    if width == 1:
+        gather_words(source, rows, indices, count, target)
+    elif width == 2 and aligned:
+        gather_words(<const uint16_t *>source, rows, indices, count, <uint16_t *>target)
+    elif width == 4 and aligned:
+        gather_words(<const uint32_t *>source, rows, indices, count, <uint32_t *>target)
+    elif width == 8 and aligned:
+        gather_words(<const uint64_t *>source, rows, indices, count, <uint64_t *>target)
+    elif width <= STRETCH:
+        gather_short(source, rows, width, indices, count, target)
+    else:
+        gather_long(source, rows, width, indices, count, target)
+
+
+def gather(source, Py_ssize_t rows, Py_ssize_t item_bytes, const int64_t[::1] indices, target):
+    if rows < 0 or item_bytes < 0:
+        raise ValueError(f"{rows} rows of {item_bytes} bytes cannot be")
+    check_indices(indices, rows)
+    cdef Py_ssize_t count = indices.shape[0]
+    cdef Py_buffer origin
+    cdef Py_buffer goal
+    open_buffer(source, &origin, False, <size_t>rows * item_bytes, "the source")
+    try:
+        open_buffer(target, &goal, True, <size_t>count * item_bytes, "the target")
+        try:
+            if count and item_bytes:
+                with nogil:
+                    gather_any(
+                        <const uint8_t *>origin.buf, rows, item_bytes, &indices[0], count, <uint8_t *>goal.buf
+                    )
+        finally:
+            PyBuffer_Release(&goal)
+    finally:
+        PyBuffer_Release(&origin)
+
+
+# -- gathers over shards -----------------------------------------------------------------------------------------------
+
+cdef class _Shards:
+    """Buffers of a column's shards, held open: `each` per shard, one after another."""
+
+    cdef Py_buffer *buffers
+    cdef Py_ssize_t opened
+    cdef readonly Py_ssize_t rows
+    cdef Py_ssize_t shard_rows
+
+    cdef int _open(self, list things, Py_ssize_t each, Py_ssize_t shard_rows, Py_ssize_t rows) except -1:
+        if rows < 0 or (rows and shard_rows <= 0):
+            raise ValueError(f"{rows} rows in shards of {shard_rows} cannot be")
+        cdef Py_ssize_t shards = (rows + shard_rows - 1) // shard_rows if rows else 0
+        if len(things) < shards * each:
+            raise ValueError(f"{rows} rows in shards of {shard_rows} need {shards} shards, {len(things) // each} came")
+        self.rows, self.shard_rows = rows, shard_rows
+        self.buffers = <Py_buffer *>calloc(max(shards * each, 1), sizeof(Py_buffer))
+        if self.buffers == NULL:
+            raise MemoryError
+        for thing in things[:shards * each]:
+            if thing is not None:
+                PyObject_GetBuffer(thing, &self.buffers[self.opened], PyBUF_SIMPLE)
+            self.opened += 1
+        return 0
+
+    cdef Py_ssize_t _rows_of(self, Py_ssize_t shard) noexcept nogil:
+        return min(self.shard_rows, self.rows - shard * self.shard_rows)
+
+    cdef int _need(self, Py_ssize_t buffer, size_t bytes, str what) except -1:
+        if <size_t>self.buffers[buffer].len < bytes:
+            raise ValueError(f"{what} have {self.buffers[buffer].len} bytes, {bytes} are needed")
+        return 0
+
+    def __dealloc__(self):
+        cdef Py_ssize_t at
+        for at in range(self.opened):
+            PyBuffer_Release(&self.buffers[at])
+        free(self.buffers)
+
+
+@cython.final
+cdef class Ragged(_Shards):
+    """Rows of different lengths: per shard 64-bit offsets and the values that they point into."""
+
+    cdef readonly Py_ssize_t item_bytes
+
+    def __cinit__(self, shards, Py_ssize_t shard_rows, Py_ssize_t rows, Py_ssize_t item_bytes):
+        if item_bytes <= 0:
+            raise ValueError(f"items of {item_bytes} bytes cannot be")
+        self.item_bytes = item_bytes
+        self._open([part for pair in shards for part in pair], 2, shard_rows, rows)
+        cdef Py_ssize_t at
+        for at in range(self.opened // 2):
+            self._need(2 * at, (self._rows_of(at) + 1) * sizeof(int64_t), "the offsets")
+
+    cdef inline const int64_t *_span(self, int64_t index) noexcept nogil:
+        # The two offsets of a row; NULL when they are out of order or beyond the values.
+        cdef Py_ssize_t row = row_of(index, self.rows)
+        cdef Py_ssize_t shard = row // self.shard_rows
+        cdef const int64_t *span = <const int64_t *>self.buffers[2 * shard].buf + row % self.shard_rows
+        cdef bint sane = 0 <= span[0] <= span[1] <= self.buffers[2 * shard + 1].len // self.item_bytes
+        return span if sane else NULL
+
+    cdef int64_t _measure(self, const int64_t *indices, Py_ssize_t count, int64_t *offsets) noexcept nogil:
+        cdef Py_ssize_t at
+        cdef const int64_t *span
+        cdef int64_t total = 0
+        offsets[0] = 0
+        for at in range(count):
+            span = self._span(indices[at])
+            if span == NULL:
+                return -1
+            total += span[1] - span[0]
+            offsets[at + 1] = total
+        return total
+
+    cdef void _copy(self, const int64_t *indices, Py_ssize_t count, uint8_t *target, size_t room) noexcept nogil:
+        cdef Py_ssize_t at
+        cdef const int64_t *span
+        cdef const uint8_t *values
+        cdef size_t bytes
+        cdef size_t done = 0
+        for at in range(count):
+            span = self._span(indices[at])
+            bytes = <size_t>(span[1] - span[0]) * self.item_bytes if span != NULL else 0
+            if done + bytes > room:
+                return
+            if bytes:
+                values = <const uint8_t *>self.buffers[2 * (row_of(indices[at], self.rows) // self.shard_rows) + 1].buf
+                memcpy(target + done, values + <size_t>span[0] * self.item_bytes, bytes)
+            done += bytes
+
+    def measure(self, const int64_t[::1] indices, int64_t[::1] offsets):
+        check_indices(indices, self.rows)
+        cdef Py_ssize_t count = indices.shape[0]
+        if offsets.shape[0] != count + 1:
+            raise ValueError(f"{count} rows need {count + 1} offsets, there is room for {offsets.shape[0]}")
+        cdef int64_t total
+        with nogil:
+            total = self._measure(&indices[0] if count else NULL, count, &offsets[0])
+        if total < 0:
+            raise ValueError("the offsets of a shard are out of order, or point beyond its values")
+        return total
+
+    def gather(self, const int64_t[::1] indices, target):
+        check_indices(indices, self.rows)
+        cdef Py_ssize_t count = indices.shape[0]
+        cdef Py_buffer goal
+        PyObject_GetBuffer(target, &goal, PyBUF_WRITABLE)
+        try:
+            if count:
+                with nogil:
+                    self._copy(&indices[0], count, <uint8_t *>goal.buf, goal.len)
+        finally:
+            PyBuffer_Release(&goal)
+
+
+@cython.final
+cdef class Bitmap(_Shards):
+    """Which rows are present: per shard a bitmap, least significant bit first, or None where all are."""
+
+    def __cinit__(self, shards, Py_ssize_t shard_rows, Py_ssize_t rows):
+        self._open(list(shards), 1, shard_rows, rows)
+        cdef Py_ssize_t at
+        for at in range(self.opened):
+            if self.buffers[at].buf != NULL:
+                self._need(at, (self._rows_of(at) + 7) // 8, "the bits")
+
+    cdef void _gather(self, const int64_t *indices, Py_ssize_t count, uint8_t *target) noexcept nogil:
+        cdef Py_ssize_t at
+        cdef Py_ssize_t row
+        cdef const uint8_t *bits
+        for at in range(count):
+            row = row_of(indices[at], self.rows)
+            bits = <const uint8_t *>self.buffers[row // self.shard_rows].buf
+            row %= self.shard_rows
+            target[at] = 1 if bits == NULL else (bits[row >> 3] >> (row & 7)) & 1
+
+    def gather(self, const int64_t[::1] indices, target):
+        check_indices(indices, self.rows)
+        cdef Py_ssize_t count = indices.shape[0]
+        cdef Py_buffer goal
+        open_buffer(target, &goal, True, count, "the target")
+        try:
+            if count:
+                with nogil:
+                    self._gather(&indices[0], count, <uint8_t *>goal.buf)
+        finally:
+            PyBuffer_Release(&goal)
+
+
+# -- memory that is reused ---------------------------------------------------------------------------------------------
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolStatistics:
+    """What a pool holds and has done, in this process."""
+
+    live_blocks: int
+    live_bytes: int
+    cached_blocks: int
+    cached_bytes: int
+    fresh: int
+    reused: int
+
+
+cdef struct Shelf:
+    void **places
+    Py_ssize_t count
+    Py_ssize_t room
+
+
+cdef int class_of(size_t bytes) noexcept nogil:
+    cdef int power = 0
+    cdef size_t quarter
+    while bytes > <size_t>SMALL << (power + 1):
+        power += 1
+    cdef size_t base = <size_t>SMALL << power
+    if bytes <= base:
+        return 4 * power
+    quarter = base // 4
+    return 4 * power + <int>((bytes - base + quarter - 1) // quarter)
+
+
+cdef size_t class_bytes(int index) noexcept nogil:
+    cdef size_t base = <size_t>SMALL << (index // 4)
+    return round_up(base + base // 4 * (index % 4), SMALL)
+
+
+@cython.final
+@cython.no_gc
+cdef class BlockPool:
+    """Memory blocks that come back when their last view dies, so that no batch pays for fresh pages.
+
+    After a fork the child drops what it inherited: writing into it would copy every page.
+    """
+
+    cdef Shelf shelves[CLASSES]
+    cdef size_t limit
+    cdef size_t cached_bytes, live_bytes
+    cdef Py_ssize_t cached_blocks, live_blocks, fresh, reused
+    cdef int owner
+
+    def __cinit__(self, size_t limit_bytes):
+        self.limit = limit_bytes
+        self.owner = getpid()
+
+    def block(self, size_t length):
+        self._after_fork()
+        if length > <size_t>1 << 50:
+            raise MemoryError(f"a block of {length} bytes")
+        cdef int index = class_of(length)
+        cdef size_t bytes = class_bytes(index)
+        cdef Block block = Block.__new__(Block)
+        block.place = self._take(index, bytes)
+        block.length, block.index, block.pool, block.owner = length, index, self, self.owner
+        self.live_blocks += 1
+        self.live_bytes += bytes
+        return block
+
+    cdef void *_take(self, int index, size_t bytes) except NULL:
+        cdef Shelf *shelf = &self.shelves[index]
+        if shelf.count:
+            shelf.count -= 1
+            self.cached_blocks -= 1
+            self.cached_bytes -= bytes
+            self.reused += 1
+            return shelf.places[shelf.count]
+        cdef void *place = fresh_memory(bytes)
+        if place == NULL:
+            raise MemoryError(f"a block of {bytes} bytes")
+        self.fresh += 1
+        return place
+
+    cdef void _give(self, int index, void *place, int owner) noexcept:
+        cdef size_t bytes = class_bytes(index)
+        self._after_fork()
+        if owner != self.owner:
+            munmap(place, bytes)
+            return
+        self.live_blocks -= 1
+        self.live_bytes -= bytes
+        if self.cached_bytes + bytes > self.limit or not self._shelve(&self.shelves[index], place):
+            munmap(place, bytes)
+            return
+        self.cached_blocks += 1
+        self.cached_bytes += bytes
+
+    cdef bint _shelve(self, Shelf *shelf, void *place) noexcept:
+        cdef Py_ssize_t room
+        cdef void **places
+        if shelf.count == shelf.room:
+            room = max(8, 2 * shelf.room)
+            places = <void **>realloc(shelf.places, room * sizeof(void *))
+            if places == NULL:
+                return False
+            shelf.places, shelf.room = places, room
+        shelf.places[shelf.count] = place
+        shelf.count += 1
+        return True
+
+    cdef void _after_fork(self) noexcept:
+        cdef int here = getpid()
+        if here != self.owner:
+            self._drop()
+            self.owner = here
+            self.live_bytes = self.live_blocks = self.fresh = self.reused = 0
+
+    cdef void _drop(self) noexcept:
+        cdef int index
+        cdef Shelf *shelf
+        for index in range(CLASSES):
+            shelf = &self.shelves[index]
+            while shelf.count:
+                shelf.count -= 1
+                munmap(shelf.places[shelf.count], class_bytes(index))
+        self.cached_bytes = self.cached_blocks = 0
+
+    def clear(self):
+        self._after_fork()
+        self._drop()
+
+    def statistics(self):
+        self._after_fork()
+        return PoolStatistics(
+            live_blocks=self.live_blocks,
+            live_bytes=self.live_bytes,
+            cached_blocks=self.cached_blocks,
+            cached_bytes=self.cached_bytes,
+            fresh=self.fresh,
+            reused=self.reused,
+        )
+
+    def __dealloc__(self):
+        cdef int index
+        self._drop()
+        for index in range(CLASSES):
+            free(self.shelves[index].places)
+
+
+cdef void *fresh_memory(size_t bytes) noexcept:
+    """Map whole pages, on huge ones where the size allows, filled in one go; NULL when there is none."""
+    cdef size_t slack = HUGE if bytes >= HUGE else 0
+    cdef uint8_t *start = <uint8_t *>mmap(
+        NULL, bytes + slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0
+    )
+    cdef size_t ahead
+    if <void *>start == MAP_FAILED:
+        return NULL
+    with nogil:
+        if slack:
+            ahead = (HUGE - <uintptr_t>start % HUGE) % HUGE
+            if ahead:
+                munmap(start, ahead)
+            munmap(start + ahead + bytes, slack - ahead)
+            start += ahead
+            madvise(start, bytes, MADV_HUGEPAGE)
+        # Advice as well: where the kernel cannot, the pages come one by one at first use.
+        madvise(start, bytes, MADV_POPULATE_WRITE)
+    return start
+
+
+@cython.final
+@cython.no_gc
+cdef class Block:
+    """Writable bytes from a `BlockPool`; they go back when the last view of them dies."""
+
+    cdef void *place
+    cdef Py_ssize_t length
+    cdef int index
+    cdef int owner
+    cdef BlockPool pool
+
+    def __init__(self):
+        raise TypeError("blocks come from BlockPool.block")
+
+    @property
+    def address(self):
+        return <uintptr_t>self.place
+
+    def __len__(self):
+        return self.length
+
+    def __getbuffer__(self, Py_buffer *view, int flags):
+        PyBuffer_FillInfo(view, self, self.place, self.length, False, flags)
+
+    def __dealloc__(self):
+        if self.place != NULL:
+            self.pool._give(self.index, self.place, self.owner)

@@ -1,0 +1,39 @@
+# The recipes of the project. `make` alone lists them.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test cover lint format stubs bench clean
+
+BIN := .venv/bin
+PYTEST := $(BIN)/pytest
+
+help: ## List the recipes
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+
+setup: ## Install system packages and the environment in .venv; quick when nothing changed
+	@deploy/setup/setup
+
+demo: setup ## Run the main job on real images: register, train on torch and Keras, update, roll back
+	@$(BIN)/alluxio-lance demo $(ARGS)
+
+test: setup ## Run all tests
+	@$(PYTEST) $(ARGS)
+
+cover: setup ## Run all tests and show which branches they left out
+	@rm -f .coverage .coverage.*
+	@$(PYTEST) --cov --cov-report= $(ARGS)
+	@deploy/setup/coverage
+
+lint: setup ## Check style, types, the arrows between the rooms, the wire contract and its stubs
+	@deploy/setup/lint
+
+format: setup ## Format the sources
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+stubs: setup ## Write the Python stubs of the wire contract anew
+	@proto/generate
+
+bench: setup ## Measure beside the peers: a table, a plot, JSON
+	@$(BIN)/alluxio-lance bench $(ARGS)
+
+clean: ## Remove what was built, the environment too
+	rm -rf .venv build dist *.egg-info src/*.egg-info sidecar/_shm.c sidecar/_shm.*.so .mypy_cache .ruff_cache .pytest_cache .demo bench/.venvs bench/results

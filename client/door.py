@@ -1,0 +1,304 @@
+"""A connection to the door: the Unix socket that passes file descriptors, and whose life is the lease's life.
+
+The protocol is docs/format/door.md. Standard library only: every worker process of a DataLoader loads this file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import socket
+import struct
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Final, Self
+
+from alluxio_lance.address import Address
+from alluxio_lance.errors import Internal, Unavailable, from_wire
+
+__all__ = ["Activated", "Door"]
+
+_PROTOCOL: Final = 1
+_LARGEST_PACKET: Final = 64 << 10
+_MOST_DESCRIPTORS: Final = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Activated:
+    """Which version of a subscribed resource is active now, and hot; both None when none is."""
+
+    semver: str | None
+    version: int | None
+
+
+class Door:
+    """One connection to the door of a node's sidecar.
+
+    Safe to use from several threads. A forked child inherits the connection and thereby holds its leases, but only the
+    process that connected may speak on it: two speakers would take each other's replies.
+    """
+
+    def __init__(self, connection: socket.socket, address: Address, hello: Mapping[str, Any]) -> None:
+        self._socket = connection
+        self._address = address
+        self._hello = hello
+        self._owner = os.getpid()
+        self._turn = threading.Lock()
+        self._subscribed = False
+
+    @classmethod
+    def connect(cls, address: Address, timeout: float = 10.0) -> Door:
+        """Connect and say hello.
+
+        Parameters
+        ----------
+        address
+            The run folder of the sidecar.
+        timeout
+            Seconds to wait for the connection and for each later reply.
+
+        Raises
+        ------
+        Unavailable
+            When nobody answers; the message names the socket and the command that starts a sidecar.
+        """
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            _dial(connection, address, timeout)
+            hello, _ = _ask(connection, address, {"op": "hello", "protocol": _PROTOCOL})
+        except BaseException:
+            connection.close()
+            raise
+        return cls(connection, address, hello)
+
+    @property
+    def session(self) -> str:
+        """The caller's proof of identity in gRPC, for as long as this connection stays open."""
+        return str(self._hello["session"])
+
+    @property
+    def instance(self) -> str:
+        """The run of the sidecar: another one after each of its starts."""
+        return str(self._hello["instance"])
+
+    @property
+    def address(self) -> Address:
+        """Where it is connected to."""
+        return self._address
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._socket.fileno() < 0
+
+    def attach(self, lease: str) -> list[int]:
+        """Hold a lease and receive the descriptors of its segments, which the caller must close.
+
+        Returns
+        -------
+        list of int
+            In the order of the layout: columns in order, shards in order. Closed on ``exec``.
+
+        Raises
+        ------
+        NotFound
+            When the lease has ended, or belongs to another run of the sidecar.
+        Unavailable
+            When the sidecar is gone.
+        """
+        with self._speaking():
+            received: list[int] = []
+            try:
+                reply, descriptors = _ask(self._socket, self._address, {"op": "attach", "lease": lease})
+                received += descriptors
+                while _checked_piece(reply, descriptors)["more"]:
+                    reply, descriptors = _hear(self._socket, self._address)
+                    received += descriptors
+            except BaseException:
+                _close_all(received)
+                raise
+            return received
+
+    def detach(self, lease: str) -> None:
+        """Let a lease go that this connection holds."""
+        with self._speaking():
+            _ask(self._socket, self._address, {"op": "detach", "lease": lease})
+
+    def subscribe(self, type: str, name: str) -> Activated:
+        """Ask to be told when the active version of a resource changes, and return the one that is active now.
+
+        From here on the connection takes no other request: read `events` or `poll`.
+        """
+        with self._speaking():
+            reply, _ = _ask(self._socket, self._address, {"op": "subscribe", "type": type, "name": name})
+            self._subscribed = True
+            return Activated(reply["active"], reply["version"])
+
+    def poll(self, timeout: float | None = None) -> Activated | None:
+        """Wait for the next change.
+
+        Parameters
+        ----------
+        timeout
+            Seconds; None waits for ever.
+
+        Returns
+        -------
+        Activated or None
+            None when the time is over.
+
+        Raises
+        ------
+        Unavailable
+            When the sidecar is gone, or the connection was closed meanwhile.
+        """
+        if not _readable(self._socket, self._address, timeout):
+            return None
+        event, _ = _hear(self._socket, self._address)
+        return Activated(event["semver"], event["version"])
+
+    def events(self) -> Iterator[Activated]:
+        """Yield the changes as they come, for ever.
+
+        Raises
+        ------
+        Unavailable
+            When the sidecar is gone, or the connection was closed meanwhile.
+        """
+        while True:
+            event = self.poll()
+            if event is not None:
+                yield event
+
+    def fileno(self) -> int:
+        """The descriptor of the connection, for ``select``; -1 when closed."""
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        """Close this process' end; the leases end when no other process has inherited the connection."""
+        if self._subscribed and self._owner == os.getpid() and not self.closed:
+            # Wakes a thread that waits in `poll`; a connection that only holds leases must stay up for forked children.
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _speaking(self) -> threading.Lock:
+        if self._owner != os.getpid():
+            raise Internal(
+                f"process {os.getpid()} speaks on a connection to the door that process {self._owner} opened - "
+                "connect anew after a fork"
+            )
+        if self._subscribed:
+            raise Internal("this connection to the door has subscribed and takes no other request - connect another")
+        if self.closed:
+            raise Unavailable(
+                f"the connection to {self._address.door} was closed - open the dataset again", what="door"
+            )
+        return self._turn
+
+
+def _dial(connection: socket.socket, address: Address, timeout: float) -> None:
+    # A non-blocking connect fails at once while the sidecar's backlog is full; a blocking one with SO_SNDTIMEO waits.
+    seconds, microseconds = divmod(int(timeout * 1e6), 1_000_000)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", seconds, microseconds))
+    try:
+        connection.connect(str(address.door))
+    except OSError as error:
+        raise Unavailable(
+            f"no sidecar answers at {address.door} ({error.strerror or error}) - start one with `alluxio-lance up`, "
+            "or name its run folder in ALLUXIO_LANCE_ADDRESS",
+            what="sidecar",
+            address=str(address.run_folder),
+        ) from error
+    connection.settimeout(timeout)
+
+
+def _gone(address: Address, why: str) -> Unavailable:
+    return Unavailable(
+        f"the sidecar at {address.door} {why} - see `alluxio-lance doctor`, or start it with `alluxio-lance up`",
+        what="sidecar",
+        address=str(address.run_folder),
+    )
+
+
+def _ask(connection: socket.socket, address: Address, request: Mapping[str, Any]) -> tuple[dict[str, Any], list[int]]:
+    try:
+        connection.send(json.dumps(request).encode())
+    except TimeoutError as error:
+        connection.close()
+        raise _gone(address, "takes no request") from error
+    except OSError as error:
+        raise _gone(address, f"has gone ({error.strerror})") from error
+    return _hear(connection, address)
+
+
+def _hear(connection: socket.socket, address: Address) -> tuple[dict[str, Any], list[int]]:
+    """Receive one packet; a refusal is raised, and its descriptors (there are none in a sane one) are closed."""
+    try:
+        data, descriptors, flags, _ = socket.recv_fds(
+            connection, _LARGEST_PACKET, _MOST_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
+        )
+    except TimeoutError as error:
+        # A late reply would be taken for the next one's.
+        connection.close()
+        raise _gone(address, "does not reply") from error
+    except OSError as error:
+        raise _gone(address, f"has gone ({error.strerror})") from error
+    try:
+        return _parsed(data, flags, address), descriptors
+    except BaseException:
+        _close_all(descriptors)
+        raise
+
+
+def _parsed(data: bytes, flags: int, address: Address) -> dict[str, Any]:
+    if not data:
+        raise _gone(address, "has gone")
+    if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+        raise Unavailable(
+            f"a packet from {address.door} was cut short - this process may have no free descriptors; raise `ulimit -n`",
+            what="descriptors",
+        )
+    try:
+        packet = json.loads(data)
+        refused = packet.get("ok") is False
+        error = from_wire(json.dumps(packet["error"]).encode()) if refused else None
+    except (ValueError, KeyError, TypeError, AttributeError) as fault:
+        raise Internal(f"the sidecar at {address.door} sent {data[:80]!r}, which is no packet of the door") from fault
+    if error is not None:
+        raise error
+    assert isinstance(packet, dict)
+    return packet
+
+
+def _checked_piece(reply: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
+    if len(reply["segments"]) != len(descriptors):
+        raise Unavailable(
+            f"the door announced {len(reply['segments'])} descriptors and {len(descriptors)} came - this process may "
+            "have no free descriptors; raise `ulimit -n`",
+            what="descriptors",
+        )
+    return reply
+
+
+def _readable(connection: socket.socket, address: Address, timeout: float | None) -> bool:
+    if connection.fileno() < 0:
+        raise _gone(address, "is no longer listened to: the connection was closed")
+    waiter = select.poll()
+    waiter.register(connection, select.POLLIN)
+    return bool(waiter.poll(None if timeout is None else timeout * 1000))
+
+
+def _close_all(descriptors: list[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)

@@ -1,0 +1,145 @@
+"""Protobuf messages as values."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Final
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from alluxio_lance.layout import Column, ColumnKind, Layout, Pages, Region, Segment
+from alluxio_lance.structs import from_struct
+from alluxio_lance.v1 import cache_pb2, common_pb2
+from alluxio_lance.values import Event, Kind, Progress, Resource, State, Verb, Version
+
+__all__ = ["PAGES", "event", "layout", "moment", "progress", "resource", "version"]
+
+_STATES: Final = {
+    common_pb2.STATE_REGISTERED: State.REGISTERED,
+    common_pb2.STATE_ACTIVE: State.ACTIVE,
+    common_pb2.STATE_DEPRECATED: State.DEPRECATED,
+    common_pb2.STATE_ARCHIVED: State.ARCHIVED,
+    common_pb2.STATE_DELETED: State.DELETED,
+}
+_KINDS: Final = {common_pb2.KIND_DATASET: Kind.DATASET, common_pb2.KIND_MODEL: Kind.MODEL}
+_COLUMN_KINDS: Final = {
+    cache_pb2.COLUMN_KIND_FIXED: ColumnKind.FIXED,
+    cache_pb2.COLUMN_KIND_VARIABLE: ColumnKind.VARIABLE,
+    cache_pb2.COLUMN_KIND_ARROW: ColumnKind.ARROW,
+}
+PAGES: Final = {
+    cache_pb2.PAGES_SMALL: Pages.SMALL,
+    cache_pb2.PAGES_TRANSPARENT: Pages.TRANSPARENT,
+    cache_pb2.PAGES_HUGE: Pages.HUGE,
+}
+
+
+def moment(message: Timestamp) -> datetime:
+    """Read a moment, in UTC."""
+    return message.ToDatetime(UTC)
+
+
+def version(message: common_pb2.Version) -> Version:
+    """Read a version."""
+    return Version(
+        type=message.type,
+        name=message.name,
+        semver=message.semver,
+        version=message.version,
+        content_hash=message.content_hash,
+        state=_STATES[message.state],
+        location=message.location,
+        num_rows=message.num_rows,
+        num_bytes=message.num_bytes,
+        schema=message.schema,
+        message=message.message,
+        metadata=from_struct(message.metadata),
+        provenance=from_struct(message.provenance),
+        created_at=moment(message.created_at),
+        created_by=message.created_by,
+        operation=message.operation,
+    )
+
+
+def resource(message: common_pb2.Resource) -> Resource:
+    """Read a resource."""
+    return Resource(
+        type=message.type,
+        name=message.name,
+        kind=_KINDS[message.kind],
+        active=version(message.active) if message.HasField("active") else None,
+        versions=message.versions,
+        created_at=moment(message.created_at),
+        updated_at=moment(message.updated_at),
+    )
+
+
+def event(message: common_pb2.Event) -> Event:
+    """Read an event."""
+    return Event(
+        sequence=message.sequence,
+        at=moment(message.at),
+        verb=Verb(message.verb),
+        type=message.type,
+        name=message.name,
+        actor=message.actor,
+        operation=message.operation,
+        before=message.before if message.HasField("before") else None,
+        after=message.after if message.HasField("after") else None,
+        semver=message.semver if message.HasField("semver") else None,
+        message=message.message,
+    )
+
+
+def progress(message: common_pb2.Progress) -> Progress:
+    """Read a progress."""
+    return Progress(
+        step=message.step,
+        rows=message.rows,
+        total_rows=message.total_rows if message.HasField("total_rows") else None,
+        bytes=message.bytes,
+        total_bytes=message.total_bytes if message.HasField("total_bytes") else None,
+    )
+
+
+def layout(message: cache_pb2.Layout) -> Layout:
+    """Read a layout."""
+    return Layout(
+        type=message.type,
+        name=message.name,
+        semver=message.semver,
+        version=message.version,
+        content_hash=message.content_hash,
+        num_rows=message.num_rows,
+        shard_rows=message.shard_rows,
+        columns=tuple(_column(column) for column in message.columns),
+    )
+
+
+def _column(message: cache_pb2.Column) -> Column:
+    return Column(
+        name=message.name,
+        kind=_COLUMN_KINDS[message.kind],
+        dtype=message.dtype,
+        shape=tuple(message.shape),
+        nullable=message.nullable,
+        null_count=message.null_count,
+        schema=message.schema,
+        segments=tuple(_segment(segment) for segment in message.segments),
+    )
+
+
+def _segment(message: cache_pb2.Segment) -> Segment:
+    return Segment(
+        id=message.id,
+        rows=message.rows,
+        length=message.length,
+        pages=PAGES[message.pages],
+        data=_region(message.data),
+        offsets=_region(message.offsets),
+        validity=_region(message.validity),
+    )
+
+
+def _region(message: cache_pb2.Region) -> Region:
+    return Region(message.offset, message.length)

@@ -1,0 +1,368 @@
+"""How a new version comes in: the bodies of register and update, and how a crash in their middle is mended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Final
+
+import pyarrow as pa
+
+from alluxio_lance.errors import AlreadyExists, Conflict, Internal, InvalidArgument, NotActive, NotFound
+from alluxio_lance.lifecycle.journal import Journal, Running
+from alluxio_lance.lifecycle.pointing import Pointer
+from alluxio_lance.lifecycle.ports import Change, Draft, Operation, OperationState, Source, Store, Write
+from alluxio_lance.lifecycle.uri import ResourceName
+from alluxio_lance.lifecycle.versioning import Triple, chosen_version, natural_bump, next_version, parse_version
+from alluxio_lance.manager import Bump, Mode, OnProgress
+from alluxio_lance.values import Verb, Version
+
+__all__ = ["RegisterParams", "UpdateParams", "Writer", "as_params", "check_update"]
+
+_FIRST: Triple = (1, 0, 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegisterParams:
+    """What register was called with, as the journal keeps it."""
+
+    version: str | None
+    message: str
+    metadata: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+    activate: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateParams:
+    """What update was called with, as the journal keeps it."""
+
+    mode: Mode | None
+    """None: only the metadata change."""
+    on: Sequence[str]
+    bump: Bump | None
+    version: str | None
+    message: str
+    metadata: Mapping[str, Any] | None
+    provenance: Mapping[str, Any]
+    activate: bool
+
+
+_STEP_BACK: Final = "step-back"
+"""What a Restore commit carries instead of an operation's id, so that it is never taken for a version after a crash."""
+
+
+class Writer:
+    """Register and update over a journal and a store."""
+
+    def __init__(self, journal: Journal, store: Store) -> None:
+        self._journal = journal
+        self._catalog = journal.catalog
+        self._store = store
+
+    # -- register ------------------------------------------------------------------------------------------------------
+
+    def register(
+        self, running: Running, params: RegisterParams, source: Source, on_progress: OnProgress | None
+    ) -> Version:
+        """Write the first version of a resource. The caller holds the commit lock.
+
+        Raises
+        ------
+        AlreadyExists
+            When the resource, or a table at its place, exists.
+        """
+        operation = running.operation
+        location = self._free_location(operation)
+        running.step("writing")
+        try:
+            number = self._store.create(location, source, _write(running, params.message, on_progress))
+            running.step("written")
+            return self._commit_register(running, params, location, number, on_progress)
+        except BaseException:
+            if self._may_undo(operation):
+                self._store.drop(location)
+            raise
+
+    def _may_undo(self, operation: Operation) -> bool:
+        """Tell whether what an operation wrote may be removed after an error.
+
+        Not when the commit went through after all (only its answer was lost), and not when the lock is somebody else's
+        by now. When the catalog cannot be asked this raises, and the operation is left to reconcile.
+        """
+        if self._catalog.operation(operation.id).state is OperationState.DONE:
+            return False
+        return self._catalog.try_lock(operation.type, operation.name, operation.id, self._journal.ttl) is None
+
+    def _free_location(self, operation: Operation) -> str:
+        type, name = operation.type, operation.name
+        if self._catalog.resource(type, name) is not None:
+            raise AlreadyExists(
+                f"{type}/{name} exists already: use `alluxio-lance update {type}/{name} …` for a new version"
+            )
+        if self._catalog.location(type, name) is not None:
+            raise Conflict(f"{type}/{name} is being deleted: run `alluxio-lance reconcile`, then try again")
+        location = f"{type}/{name}.lance"
+        if self._store.latest(location) is not None:
+            raise AlreadyExists(
+                f"there is a table at {self._store.absolute(location)} that the catalog does not know: move it away, then register it by its path"
+            )
+        return location
+
+    def _commit_register(
+        self, running: Running, params: RegisterParams, location: str, number: int, on_progress: OnProgress | None
+    ) -> Version:
+        snapshot = self._store.snapshot(location, number, {}, on_progress)
+        running.step("hashed")
+        operation = running.operation
+        semver = parse_version(params.version) if params.version else _FIRST
+        draft = Draft(
+            semver=semver,
+            snapshot=snapshot,
+            message=params.message,
+            metadata=params.metadata,
+            provenance=params.provenance,
+        )
+        text = _text(semver)
+        change = Change(
+            verb=Verb.REGISTER,
+            type=operation.type,
+            name=operation.name,
+            actor=operation.actor,
+            message=params.message,
+            about=text,
+            location=location,
+            draft=draft,
+            activate=text if params.activate else None,
+        )
+        return self._committed(running, change)
+
+    # -- update --------------------------------------------------------------------------------------------------------
+
+    def update(
+        self, running: Running, params: UpdateParams, source: Source | None, on_progress: OnProgress | None
+    ) -> Version:
+        """Write the next version of a resource. The caller holds the commit lock.
+
+        Raises
+        ------
+        NotFound
+            When the resource does not exist.
+        """
+        base, active = self._base(running.operation)
+        self._planned(running.operation, params, base, source.reader.schema if source else None)
+        self._sweep(running.operation, self._leftovers(running.operation))
+        try:
+            number = self._write_update(running, params, base, source, on_progress)
+            running.step("written")
+            return self._commit_update(running, params, base, active, number, on_progress)
+        except BaseException:
+            if self._may_undo(running.operation):
+                self._undo_update(running.operation)
+            raise
+
+    def _base(self, operation: Operation) -> tuple[Version, Version | None]:
+        """Find the version to continue from, and the active one: the same, unless none is active."""
+        name = ResourceName(operation.type, operation.name)
+        try:
+            active = self._catalog.find(name)
+        except NotActive:
+            return max(self._catalog.versions(operation.type, operation.name), key=lambda v: v.version), None
+        return active, active
+
+    def _write_update(
+        self,
+        running: Running,
+        params: UpdateParams,
+        base: Version,
+        source: Source | None,
+        on_progress: OnProgress | None,
+    ) -> int:
+        location = self._location(running.operation)
+        write = _write(running, params.message, on_progress)
+        running.step("writing")
+        if source is None:
+            return self._store.restore(location, base.version, write)
+        if self._store.latest(location) != base.version:
+            step_back = Write(
+                operation=_STEP_BACK, actor=running.operation.actor, message=f"continue from {base.semver}"
+            )
+            self._store.restore(location, base.version, step_back)
+            running.step("restored")
+        if params.mode == "append":
+            return self._store.append(location, source, write)
+        if params.mode == "overwrite":
+            return self._store.overwrite(location, source, write)
+        return self._store.upsert(location, source, params.on, write)
+
+    def _planned(self, operation: Operation, params: UpdateParams, base: Version, schema: pa.Schema | None) -> Triple:
+        """Choose the semantic version, before anything is written and again when it is."""
+        taken = [parse_version(v.semver) for v in self._catalog.versions(operation.type, operation.name)]
+        if params.version:
+            return chosen_version(params.version, taken)
+        old = pa.ipc.read_schema(pa.py_buffer(base.schema))
+        new = schema if schema is not None and params.mode == "overwrite" else old
+        return next_version(parse_version(base.semver), params.bump or natural_bump(params.mode, old, new), taken)
+
+    def _commit_update(
+        self,
+        running: Running,
+        params: UpdateParams,
+        base: Version,
+        active: Version | None,
+        number: int,
+        on_progress: OnProgress | None,
+    ) -> Version:
+        operation = running.operation
+        known = self._catalog.known_files(operation.type, operation.name)
+        snapshot = self._store.snapshot(self._location(operation), number, known, on_progress)
+        running.step("hashed")
+        semver = self._planned(operation, params, base, pa.ipc.read_schema(pa.py_buffer(snapshot.schema)))
+        draft = Draft(
+            semver=semver,
+            snapshot=snapshot,
+            message=params.message,
+            metadata=_merged(base.metadata, params.metadata),
+            provenance=params.provenance,
+        )
+        text = _text(semver)
+        change = Change(
+            verb=Verb.UPDATE,
+            type=operation.type,
+            name=operation.name,
+            actor=operation.actor,
+            message=params.message,
+            about=text,
+            draft=draft,
+            activate=text if params.activate else None,
+            base=active.semver if active else None,
+        )
+        return self._committed(running, change)
+
+    # -- after a crash -------------------------------------------------------------------------------------------------
+
+    def finish(self, running: Running) -> Version | None:
+        """Complete a register or update whose process died after the table was written; None when it was not.
+
+        Then what it left is removed, and the caller abandons the operation. The caller holds the commit lock.
+        """
+        operation = running.operation
+        if operation.verb is Verb.REGISTER:
+            return self._finish_register(running)
+        return self._finish_update(running)
+
+    def _finish_register(self, running: Running) -> Version | None:
+        operation = running.operation
+        location = f"{operation.type}/{operation.name}.lance"
+        if operation.step in ("begun", "locked"):
+            return None  # it wrote nothing: whatever lies there is somebody else's
+        written = self._store.written_by(location, operation.id, after=0)
+        if not written:
+            if self._catalog.location(operation.type, operation.name) is None and self._store.latest(location) is None:
+                self._store.drop(location)
+            return None
+        return self._commit_register(running, RegisterParams(**operation.params), location, written[-1], None)
+
+    def _finish_update(self, running: Running) -> Version | None:
+        operation = running.operation
+        try:
+            base, active = self._base(operation)
+        except NotFound:
+            return None  # deleted since
+        written = self._written(operation)
+        if not written:
+            self._undo_update(operation)
+            return None
+        params = UpdateParams(**operation.params)
+        if self._moved_since(operation):
+            # Somebody activated or rolled back in the meantime: a version that nobody waits for must not undo that.
+            params = replace(params, activate=False)
+        return self._commit_update(running, params, base, active, written[-1], None)
+
+    def _moved_since(self, operation: Operation) -> bool:
+        events = Pointer(self._catalog).events(operation.type, operation.name)
+        return any(event.at >= operation.created_at and event.before != event.after for event in events)
+
+    def _undo_update(self, operation: Operation) -> None:
+        """Remove the Lance versions that an operation wrote, and the files of no version."""
+        self._sweep(operation, {*self._written(operation), *self._leftovers(operation)}, files=True)
+
+    def _written(self, operation: Operation) -> list[int]:
+        """List what an operation wrote: it can only lie above all that the catalog knows."""
+        highest = max(self._known(operation))
+        return self._store.written_by(self._location(operation), operation.id, after=highest)
+
+    def _leftovers(self, operation: Operation) -> list[int]:
+        """List the steps back of earlier updates, which nobody needs once the version that followed is there."""
+        known = self._known(operation)
+        latest = self._store.latest(self._location(operation)) or 0
+        gaps = [version for version in range(1, latest + 1) if version not in known]
+        return self._store.written_by(self._location(operation), _STEP_BACK, after=gaps[0] - 1) if gaps else []
+
+    def _sweep(self, operation: Operation, going: Iterable[int], *, files: bool = False) -> None:
+        """Remove Lance versions, and with ``files`` the files of no version.
+
+        Versions that somebody wrote past the manager stay: they are not ours to remove.
+        """
+        gone = set(going)
+        location = self._location(operation)
+        latest = self._store.latest(location)
+        if latest is not None and (files or gone - {latest}):
+            self._store.sweep(location, [version for version in range(1, latest + 1) if version not in gone])
+
+    def _known(self, operation: Operation) -> set[int]:
+        return {version.version for version in self._catalog.versions(operation.type, operation.name)}
+
+    # -- shared --------------------------------------------------------------------------------------------------------
+
+    def _location(self, operation: Operation) -> str:
+        location = self._catalog.location(operation.type, operation.name)
+        if location is None:
+            raise NotFound(f"there is no {operation.type}/{operation.name}: see `alluxio-lance list`")
+        return location
+
+    def _committed(self, running: Running, change: Change) -> Version:
+        version = self._catalog.commit(running.id, change, locked=True)
+        if version is None:
+            raise Internal("the catalog committed a draft and returned no version")
+        return version
+
+
+def _write(running: Running, message: str, on_progress: OnProgress | None) -> Write:
+    return Write(operation=running.id, actor=running.operation.actor, message=message, on_progress=on_progress)
+
+
+def _text(semver: Triple) -> str:
+    return ".".join(map(str, semver))
+
+
+def _merged(old: Mapping[str, Any], new: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Lay new metadata over the old; a key set to None goes away."""
+    return {key: value for key, value in {**old, **(new or {})}.items() if value is not None}
+
+
+def as_params(params: RegisterParams | UpdateParams) -> dict[str, Any]:
+    """Write parameters as the journal keeps them."""
+    return asdict(params)
+
+
+def check_update(mode: Mode, on: Sequence[str], bump: Bump | None, version: str | None) -> None:
+    """Refuse arguments of update that do not go together.
+
+    Raises
+    ------
+    InvalidArgument
+        With what is accepted.
+    """
+    if mode not in ("append", "overwrite", "upsert"):
+        raise InvalidArgument(f"mode {mode!r} is unknown: give append, overwrite or upsert")
+    if mode == "upsert" and not on:
+        raise InvalidArgument("an upsert needs the key columns: give on='id'")
+    if mode != "upsert" and on:
+        raise InvalidArgument(f"on={list(on)!r} goes with mode='upsert' only")
+    if bump not in (None, "major", "minor", "patch"):
+        raise InvalidArgument(f"bump {bump!r} is unknown: give major, minor or patch")
+    if version is not None:
+        parse_version(version)
+        if bump is not None:
+            raise InvalidArgument("bump and version exclude each other: give one")

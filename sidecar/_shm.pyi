@@ -1,0 +1,156 @@
+"""The typed face of the native module: joined mappings, gathers, blocks of memory that are reused."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+import numpy.typing as npt
+from _typeshed import ReadableBuffer, WriteableBuffer
+
+_Indices = npt.NDArray[np.int64]
+
+@final
+class Mapping:
+    """Pieces of files, mapped back to back into one range of addresses; a buffer of bytes.
+
+    The memory stays mapped for as long as the object or any view of it lives.
+
+    Parameters
+    ----------
+    pieces
+        ``(descriptor, offset, length)`` in bytes. Offsets are multiples of the file's page (4 KiB, or 2 MiB on
+        hugetlbfs), and so is every length but the last.
+    writable_copy
+        False: a read-only view of the shared pages. True: writable, and what is written stays in this mapping
+        (copy on write).
+    huge_pages
+        Advise the kernel to use transparent huge pages.
+
+    Raises
+    ------
+    ValueError
+        When a piece is not within its file, or not made of whole pages.
+    OSError
+        When the kernel refuses: a bad descriptor, or too many mappings (ENOMEM, ``vm.max_map_count``).
+    """
+
+    def __new__(
+        cls, pieces: Iterable[tuple[int, int, int]], *, writable_copy: bool = False, huge_pages: bool = False
+    ) -> Mapping: ...
+    @property
+    def address(self) -> int:
+        """Where it begins."""
+    @property
+    def readonly(self) -> bool:
+        """Whether its buffer is."""
+    def __len__(self) -> int:
+        """Bytes in all pieces."""
+    def populate(self) -> None:
+        """Fill this process' page tables now instead of at first touch; the interpreter runs on meanwhile."""
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
+def gather(source: ReadableBuffer, rows: int, item_bytes: int, indices: _Indices, target: WriteableBuffer) -> None:
+    """Copy the rows that ``indices`` name, one after another, into ``target``; negative indices count from the end.
+
+    Raises
+    ------
+    IndexError
+        When an index is not in ``[-rows, rows)``; nothing was copied.
+    ValueError
+        When source or target are too small.
+    """
+
+class Ragged:
+    """Rows of different lengths: per shard 64-bit offsets and the values that they point into.
+
+    Parameters
+    ----------
+    shards
+        ``(offsets, values)`` of each shard.
+    shard_rows
+        Rows of every shard but the last.
+    rows
+        Rows in all.
+    item_bytes
+        Bytes of one value, the unit of the offsets.
+    """
+
+    rows: int
+    item_bytes: int
+    def __new__(
+        cls, shards: Sequence[tuple[ReadableBuffer, ReadableBuffer]], shard_rows: int, rows: int, item_bytes: int
+    ) -> Ragged: ...
+    def measure(self, indices: _Indices, offsets: _Indices) -> int:
+        """Write the ``len(indices) + 1`` offsets of the rows laid end to end, and return the number of their values.
+
+        Raises
+        ------
+        IndexError
+            When an index is not in ``[-rows, rows)``.
+        ValueError
+            When a shard's offsets are out of order or point beyond its values.
+        """
+    def gather(self, indices: _Indices, target: WriteableBuffer) -> None:
+        """Copy the rows' values end to end into a target as large as `measure` said."""
+
+class Bitmap:
+    """Which rows are present: per shard a bitmap, least significant bit first, or None where all are."""
+
+    rows: int
+    def __new__(cls, shards: Sequence[ReadableBuffer | None], shard_rows: int, rows: int) -> Bitmap: ...
+    def gather(self, indices: _Indices, target: WriteableBuffer) -> None:
+        """Write one byte per index: 1 present, 0 null. `IndexError` as in `gather`."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolStatistics:
+    """What a pool holds and has done, in this process; sizes in bytes."""
+
+    live_blocks: int
+    """Blocks that somebody uses."""
+    live_bytes: int
+    cached_blocks: int
+    """Blocks that wait for their next use."""
+    cached_bytes: int
+    fresh: int
+    """Blocks that came from the kernel."""
+    reused: int
+    """Blocks that came from the cache."""
+
+@final
+class BlockPool:
+    """Memory blocks that come back when their last view dies, so that no batch pays for fresh pages.
+
+    Safe across fork: the child drops the inherited cache and counts from zero.
+
+    Parameters
+    ----------
+    limit_bytes
+        Bytes kept for reuse at most; blocks that come back beyond it are freed.
+    """
+
+    def __new__(cls, limit_bytes: int) -> BlockPool: ...
+    def block(self, length: int) -> Block:
+        """Return a block of ``length`` bytes with any content, page-aligned (2 MiB and more: to 2 MiB).
+
+        Raises
+        ------
+        MemoryError
+            When there is no memory.
+        """
+    def clear(self) -> None:
+        """Free what waits for reuse."""
+    def statistics(self) -> PoolStatistics:
+        """Count what there is."""
+
+@final
+class Block:
+    """Writable bytes from a `BlockPool`; they go back when the last view of them dies."""
+
+    def __init__(self, *unusable: Any) -> None: ...
+    @property
+    def address(self) -> int:
+        """Where it begins."""
+    def __len__(self) -> int:
+        """Bytes."""
+    def __buffer__(self, flags: int, /) -> memoryview: ...

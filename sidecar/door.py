@@ -1,0 +1,381 @@
+"""The door: a Unix socket that passes the descriptors of sealed segments and whose connections are the leases.
+
+The protocol is docs/format/door.md. One thread serves all connections; no call in it waits for a peer, the catalog or a
+load, so that a slow or dead reader never delays another one.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import resource
+import selectors
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from types import TracebackType
+from typing import Any, Final, Protocol, Self
+
+import structlog
+
+from alluxio_lance.address import Address
+from alluxio_lance.errors import AlluxioLanceError, InvalidArgument, PermissionDenied
+from alluxio_lance.lifecycle.uri import parse_name
+from alluxio_lance.sidecar.connections import MOST_DESCRIPTORS, Connection, Gone, refuse_crowd
+from alluxio_lance.sidecar.leases import Attachment, Leases
+from alluxio_lance.sidecar.peers import Peers
+
+__all__ = ["Announced", "Announcements", "Door"]
+
+_log = structlog.get_logger(__name__)
+
+_PROTOCOL: Final = 1
+_BACKLOG: Final = 1024
+_PAUSE: Final = 0.05
+"""Seconds until the door tries again what the kernel refused for lack of descriptors."""
+_SPARE: Final = 0.5
+"""The share of this process' descriptors that connections may take; segments need the rest."""
+
+Announced = tuple[str | None, int | None]
+"""Semantic version and Lance version of the active version; both None when none is active."""
+
+
+class Announcements(Protocol):
+    """Who knows which version is active and hot."""
+
+    def ask(self, type: str, name: str, answer: Callable[[Announced | AlluxioLanceError], None]) -> None:
+        """Call ``answer`` from any thread with what `Door.announce` was told last of a resource; do not wait."""
+        ...
+
+
+class Door:
+    """The server's side of the door.
+
+    Parameters
+    ----------
+    address
+        The run folder, which the caller has locked: a socket that lies there is a dead sidecar's.
+    announcements
+        Asked by subscribers.
+    shared
+        Let other users reach the socket.
+    most_connections
+        By default half of the descriptors that this process may have.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        peers: Peers,
+        leases: Leases,
+        announcements: Announcements,
+        instance: str,
+        node: str,
+        shared: bool = False,
+        most_connections: int | None = None,
+    ) -> None:
+        self._address = address
+        self._peers = peers
+        self._leases = leases
+        self._announcements = announcements
+        self._hello = {"ok": True, "protocol": _PROTOCOL, "instance": instance, "node": node, "pid": os.getpid()}
+        self._most = most_connections or int(resource.getrlimit(resource.RLIMIT_NOFILE)[0] * _SPARE)
+        self._operations: dict[str, Callable[[Connection, Mapping[str, Any]], None]] = {
+            "hello": self._say_hello,
+            "attach": self._attach,
+            "detach": self._detach,
+            "subscribe": self._subscribe,
+        }
+        self._connections: dict[int, Connection] = {}
+        self._subscribers: dict[tuple[str, str], set[Connection]] = {}
+        self._crowded: set[Connection] = set()
+        self._count = 0
+        self._resume_at: float | None = None
+        self._calls: deque[Callable[[], None]] = deque()
+        self._ending = False
+        self._selector = selectors.DefaultSelector()
+        self._bell, self._rope = socket.socketpair()
+        self._bell.setblocking(False)
+        self._rope.setblocking(False)
+        self._listener = _listen(address, 0o666 if shared else 0o600)
+        self._selector.register(self._bell, selectors.EVENT_READ)
+        self._selector.register(self._listener, selectors.EVENT_READ)
+        self._thread = threading.Thread(target=self._serve, name="door", daemon=True)
+        self._thread.start()
+
+    # -- called from other threads ---------------------------------------------------------------------------------
+
+    def announce(self, type: str, name: str, announced: Announced) -> None:
+        """Tell the subscribers of a resource which version is active and hot."""
+        self._post(lambda: self._tell(type, name, announced))
+
+    def settle(self, timeout: float = 10.0) -> None:
+        """Wait until everything that reached the door before this call is done: the ends of connections above all."""
+        done = threading.Event()
+        self._post(done.set)
+        if self._thread.is_alive():
+            done.wait(timeout)
+
+    @property
+    def connections(self) -> int:
+        """How many connections are open."""
+        return len(self._connections)
+
+    def close(self) -> None:
+        """Close all connections and remove the socket; a second call does nothing."""
+        if self._ending:
+            return
+        self._ending = True
+        self._ring()
+        self._thread.join()
+        self._address.door.unlink(missing_ok=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _post(self, call: Callable[[], None]) -> None:
+        self._calls.append(call)
+        self._ring()
+
+    def _ring(self) -> None:
+        try:
+            self._rope.send(b"!")
+        except BlockingIOError:
+            return  # the bell rings already
+        except OSError:
+            return  # the door is closed: nobody is left to be told
+
+    # -- the thread ------------------------------------------------------------------------------------------------
+
+    def _serve(self) -> None:
+        try:
+            while not self._ending:
+                self._turn()
+        finally:
+            for connection in list(self._connections.values()):
+                self._drop(connection)
+            for end in (self._listener, self._bell, self._rope):
+                end.close()
+            self._selector.close()
+
+    def _turn(self) -> None:
+        # Calls are taken before the look at the sockets and made after it: see `settle`.
+        calls = [self._calls.popleft() for _ in range(len(self._calls))]
+        for key, events in self._selector.select(0 if calls else self._patience()):
+            if key.fileobj is self._bell:
+                self._hush()
+            elif key.fileobj is self._listener:
+                self._accept()
+            else:
+                self._attend(key.data, events)
+        for call in calls:
+            call()
+        self._try_again()
+
+    def _patience(self) -> float | None:
+        return _PAUSE if self._crowded or self._resume_at is not None else None
+
+    def _hush(self) -> None:
+        try:
+            while self._bell.recv(4096):
+                pass
+        except BlockingIOError:
+            return
+
+    def _try_again(self) -> None:
+        for connection in list(self._crowded):
+            self._flush(connection)
+        if self._resume_at is not None and time.monotonic() >= self._resume_at:
+            self._resume_at = None
+            self._selector.register(self._listener, selectors.EVENT_READ)
+
+    # -- connections -----------------------------------------------------------------------------------------------
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                channel, _ = self._listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                    # The connection stays in the backlog; asking again at once would only spin.
+                    self._selector.unregister(self._listener)
+                    self._resume_at = time.monotonic() + _PAUSE
+                    _log.warning("the door cannot accept a connection now", error=os.strerror(error.errno))
+                    return
+                continue  # the caller hung up before it was accepted
+            self._count += 1
+            connection = Connection(self._count, channel)
+            self._connections[connection.number] = connection
+            self._selector.register(connection, selectors.EVENT_READ, connection)
+
+    def _attend(self, connection: Connection, events: int) -> None:
+        try:
+            if events & selectors.EVENT_READ:
+                # One request per turn, so that a busy client leaves room for the others.
+                packet = connection.receive()
+                if packet is not None:
+                    self._answer(connection, packet)
+        except Gone:
+            self._drop(connection)
+            return
+        self._flush(connection)
+
+    def _flush(self, connection: Connection) -> None:
+        try:
+            connection.flush()
+        except Gone:
+            self._drop(connection)
+            return
+        if connection.ending and not connection.unsent:
+            self._drop(connection)
+            return
+        (self._crowded.add if connection.crowded else self._crowded.discard)(connection)
+        wanted = selectors.EVENT_WRITE if connection.unsent and not connection.crowded else 0
+        wanted |= selectors.EVENT_READ if connection.listening else 0
+        self._watch(connection, wanted)
+
+    def _watch(self, connection: Connection, wanted: int) -> None:
+        watched = self._selector.get_map().get(connection)
+        if watched is None:
+            if wanted:
+                self._selector.register(connection, wanted, connection)
+        elif not wanted:
+            self._selector.unregister(connection)
+        elif watched.events != wanted:
+            self._selector.modify(connection, wanted, connection)
+
+    def _drop(self, connection: Connection) -> None:
+        if self._connections.pop(connection.number, None) is None:
+            return
+        if connection in self._selector.get_map():
+            self._selector.unregister(connection)
+        self._crowded.discard(connection)
+        if connection.subscription is not None:
+            self._subscribers[connection.subscription].discard(connection)
+        if connection.peer is not None:
+            self._peers.leave(connection.peer.session)
+        connection.close()
+        self._leases.disconnect(connection.number)
+
+    # -- requests --------------------------------------------------------------------------------------------------
+
+    def _answer(self, connection: Connection, packet: bytes) -> None:
+        try:
+            request = json.loads(packet)
+        except (ValueError, RecursionError) as error:
+            raise Gone from error
+        try:
+            self._operation(connection, request)(connection, request)
+        except AlluxioLanceError as error:
+            connection.refuse(error)
+        except Exception as error:  # noqa: BLE001 - a fault in one request must not end the connections of the others
+            _log.exception("a request at the door failed")
+            connection.refuse(error)
+
+    def _operation(self, connection: Connection, request: Any) -> Callable[[Connection, Mapping[str, Any]], None]:
+        if not isinstance(request, dict):
+            raise InvalidArgument(f"a packet is a JSON object with an entry op, not a {type(request).__name__}")
+        operation = self._operations.get(_text(request, "op"))
+        if operation is None:
+            raise InvalidArgument(
+                f"the door knows no op {request['op'][:80]!r}; it knows {', '.join(self._operations)}"
+            )
+        if connection.peer is None and request["op"] != "hello":
+            raise PermissionDenied('say {"op":"hello","protocol":1} first')
+        return operation
+
+    def _say_hello(self, connection: Connection, request: Mapping[str, Any]) -> None:
+        if request.get("protocol") != _PROTOCOL:
+            raise InvalidArgument(
+                f"this sidecar speaks protocol {_PROTOCOL} of the door and not {str(request.get('protocol'))[:80]} - "
+                "install the same version of alluxio-lance on both sides",
+                protocol=_PROTOCOL,
+            )
+        if connection.peer is None:
+            connection.ending = True
+            if len(self._connections) > self._most:
+                raise refuse_crowd(self._most)
+            connection.peer = self._peers.enter(connection.pid, connection.uid)
+            connection.ending = False
+        connection.reply({**self._hello, "session": connection.peer.session})
+
+    def _attach(self, connection: Connection, request: Mapping[str, Any]) -> None:
+        assert connection.peer is not None
+        attachment = self._leases.attach(_text(request, "lease"), connection.number, connection.peer)
+        for record, descriptors, last in _pieces(attachment):
+            connection.reply(record, descriptors, attachment.sent if last else None)
+
+    def _detach(self, connection: Connection, request: Mapping[str, Any]) -> None:
+        self._leases.detach(_text(request, "lease"), connection.number)
+        connection.reply({"ok": True})
+
+    def _subscribe(self, connection: Connection, request: Mapping[str, Any]) -> None:
+        if connection.subscription is not None or connection.waiting:
+            raise InvalidArgument("this connection has subscribed already - open another one for another resource")
+        name = parse_name(_text(request, "type"), _text(request, "name"))
+        connection.waiting = True
+        self._announcements.ask(
+            name.type,
+            name.name,
+            lambda answer: self._post(lambda: self._subscribed(connection, name.type, name.name, answer)),
+        )
+
+    def _subscribed(self, connection: Connection, type: str, name: str, answer: Announced | AlluxioLanceError) -> None:
+        if connection.closed:
+            return
+        connection.waiting = False
+        if isinstance(answer, AlluxioLanceError):
+            connection.refuse(answer)
+        else:
+            connection.subscription = type, name
+            self._subscribers.setdefault((type, name), set()).add(connection)
+            connection.reply({"ok": True, "active": answer[0], "version": answer[1]})
+        self._flush(connection)
+
+    def _tell(self, type: str, name: str, announced: Announced) -> None:
+        for connection in list(self._subscribers.get((type, name), ())):
+            connection.announce({"event": "activated", "semver": announced[0], "version": announced[1]})
+            self._flush(connection)
+
+
+def _text(request: Mapping[str, Any], key: str) -> str:
+    value = request.get(key)
+    if not isinstance(value, str):
+        raise InvalidArgument(f"the packet needs an entry {key!r} with a text")
+    return value
+
+
+def _pieces(attachment: Attachment) -> Iterable[tuple[dict[str, Any], list[int], bool]]:
+    """Cut the descriptors of a lease into packets; a lease without any is one packet all the same."""
+    ids = [segment.id for column in attachment.layout.columns for segment in column.segments]
+    descriptors = list(attachment.descriptors)
+    assert len(ids) == len(descriptors)
+    for start in range(0, max(len(ids), 1), MOST_DESCRIPTORS):
+        end = start + MOST_DESCRIPTORS
+        more = end < len(ids)
+        yield {"ok": True, "segments": ids[start:end], "more": more}, descriptors[start:end], not more
+
+
+def _listen(address: Address, mode: int) -> socket.socket:
+    address.door.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        listener.bind(str(address.door))
+        address.door.chmod(mode)
+        listener.listen(_BACKLOG)
+    except BaseException:
+        listener.close()
+        raise
+    listener.setblocking(False)
+    return listener

@@ -1,0 +1,50 @@
+"""A whole manager in one process: SQLite and a local folder, no server."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from alluxio_lance.errors import Unavailable
+
+if TYPE_CHECKING:
+    from alluxio_lance.lifecycle.local import LocalManager
+
+__all__ = ["catalog_url", "open_embedded", "tables_folder"]
+
+
+def catalog_url(root: Path) -> str:
+    """Return the database URL of the catalog in a root folder."""
+    return f"sqlite:///{root / 'catalog.db'}"
+
+
+def tables_folder(root: Path) -> Path:
+    """Return the folder of the tables in a root folder."""
+    return root / "data"
+
+
+def open_embedded(root: str | PathLike[str]) -> LocalManager:
+    """Open, or begin, a manager on a folder, and mend what a crash may have left there.
+
+    Any number of processes may have the same folder open, a sidecar among them.
+
+    Raises
+    ------
+    Unavailable
+        When the server side is not installed.
+    """
+    try:
+        from alluxio_lance.catalog import DatabaseCatalog  # noqa: PLC0415 - the base install has no server side
+        from alluxio_lance.lifecycle.local import LocalManager  # noqa: PLC0415 - the base install has no server side
+        from alluxio_lance.storage import LanceStore  # noqa: PLC0415 - the base install has no server side
+    except ModuleNotFoundError as error:
+        raise Unavailable(
+            f"the embedded manager needs {error.name}: pip install 'alluxio-lance[server]'",
+            what="alluxio-lance[server]",
+        ) from error
+    folder = Path(root).expanduser().absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    manager = LocalManager(DatabaseCatalog.open(catalog_url(folder)), LanceStore.local(tables_folder(folder)))
+    manager.reconcile()
+    return manager
