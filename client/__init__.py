@@ -1,0 +1,1 @@
+"""What a training process loads: the way to the sidecar of its node, leases, and columns in mapped memory."""

@@ -5,6 +5,7 @@ The protocol is docs/format/door.md. Standard library only: every worker process
 
 from __future__ import annotations
 
+import array
 import json
 import os
 import select
@@ -93,6 +94,15 @@ class Door:
     def closed(self) -> bool:
         """Whether `close` was called."""
         return self._socket.fileno() < 0
+
+    @property
+    def hung_up(self) -> bool:
+        """Whether the sidecar has closed its end, or we ours."""
+        if self.closed:
+            return True
+        waiter = select.poll()
+        waiter.register(self._socket, select.POLLRDHUP)
+        return bool(waiter.poll(0))
 
     def attach(self, lease: str) -> list[int]:
         """Hold a lease and receive the descriptors of its segments, which the caller must close.
@@ -245,8 +255,9 @@ def _ask(connection: socket.socket, address: Address, request: Mapping[str, Any]
 def _hear(connection: socket.socket, address: Address) -> tuple[dict[str, Any], list[int]]:
     """Receive one packet; a refusal is raised, and its descriptors (there are none in a sane one) are closed."""
     try:
-        data, descriptors, flags, _ = socket.recv_fds(
-            connection, _LARGEST_PACKET, _MOST_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
+        # Not socket.recv_fds: it drops the flags it is given, and the descriptors would outlive an exec.
+        data, ancillary, flags, _ = connection.recvmsg(
+            _LARGEST_PACKET, socket.CMSG_LEN(_MOST_DESCRIPTORS * array.array("i").itemsize), socket.MSG_CMSG_CLOEXEC
         )
     except TimeoutError as error:
         # A late reply would be taken for the next one's.
@@ -254,11 +265,20 @@ def _hear(connection: socket.socket, address: Address) -> tuple[dict[str, Any], 
         raise _gone(address, "does not reply") from error
     except OSError as error:
         raise _gone(address, f"has gone ({error.strerror})") from error
+    descriptors = _descriptors(ancillary)
     try:
         return _parsed(data, flags, address), descriptors
     except BaseException:
         _close_all(descriptors)
         raise
+
+
+def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
+    received = array.array("i")
+    for level, kind, data in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            received.frombytes(data[: len(data) - len(data) % received.itemsize])
+    return list(received)
 
 
 def _parsed(data: bytes, flags: int, address: Address) -> dict[str, Any]:

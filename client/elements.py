@@ -7,11 +7,12 @@ from typing import Final
 
 import numpy as np
 
-from alluxio_lance.layout import Column, ColumnKind
+from alluxio_lance.layout import Column
 
 __all__ = ["Element", "element_of"]
 
-_TEXTS: Final = ("string", "binary")
+_STORED: Final = {"bfloat16": "uint16", "string": "uint8", "binary": "uint8"}
+"""What numpy has no type for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,30 +37,17 @@ class Element:
     @property
     def has_hole(self) -> bool:
         """Whether the type itself can say that a value is missing (NaN, NaT), so that nulls need no filling."""
-        return self.stored.kind in "fmM" or self.name in ("bfloat16", "datetime64[D]")
+        return self.stored.kind in "fmM" or self.name == "bfloat16"
 
     @property
     def is_text(self) -> bool:
         """Whether the rows are strings or bytes rather than lists of numbers."""
-        return self.name in _TEXTS
+        return self.name in ("string", "binary")
 
 
 def element_of(column: Column) -> Element:
     """Read the element of a FIXED or VARIABLE column."""
-    name, shape = column.dtype, column.shape
+    name = column.dtype
     if name.startswith("S"):
-        width = int(name[1:])
-        # The shape of opaque bytes may or may not say their width already.
-        return Element(name, np.dtype(np.uint8), shape if shape[-1:] == (width,) else (*shape, width))
-    return Element(name, _stored(column, name), shape)
-
-
-def _stored(column: Column, name: str) -> np.dtype[np.generic]:
-    if name in _TEXTS:
-        return np.dtype(np.uint8)
-    if name == "bfloat16":
-        return np.dtype(np.uint16)
-    if name == "datetime64[D]" and column.kind is not ColumnKind.ARROW:
-        # Arrow's date32 counts days in 32 bits; numpy's datetime64[D] would take 64.
-        return np.dtype(np.int32)
-    return np.dtype(name)
+        return Element(name, np.dtype(np.uint8), (*column.shape, int(name[1:])))
+    return Element(name, np.dtype(_STORED.get(name, name)), column.shape)

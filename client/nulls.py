@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from alluxio_lance.layout import PAGE, Segment
-from alluxio_lance.sidecar._shm import Bitmap, Mapping
+from alluxio_lance.client.regions import map_region
+from alluxio_lance.layout import Segment
+from alluxio_lance.sidecar._shm import Bitmap
 
 __all__ = ["Validity"]
-
-_HUGE: Final = 2 << 20
 
 
 class Validity:
@@ -40,11 +38,4 @@ class Validity:
 
 def _bits(segment: Segment, descriptor: int) -> memoryview | None:
     region = segment.validity
-    return None if region.length == 0 else map_region(descriptor, region.offset, region.length, huge=segment.pages == "hugetlb")
-
-
-def map_region(descriptor: int, offset: int, length: int, *, huge: bool) -> memoryview:
-    """Map bytes of one segment that may begin anywhere."""
-    page = _HUGE if huge else PAGE
-    ahead = offset % page
-    return memoryview(Mapping([(descriptor, offset - ahead, length + ahead)]))[ahead:]
+    return map_region(segment, descriptor, region.offset, region.length) if region.length else None

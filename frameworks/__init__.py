@@ -1,0 +1,1 @@
+"""One room per framework: datasets in its own habits, over the client."""

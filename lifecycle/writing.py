@@ -7,8 +7,17 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 import pyarrow as pa
+import structlog
 
-from alluxio_lance.errors import AlreadyExists, Conflict, Internal, InvalidArgument, NotActive, NotFound
+from alluxio_lance.errors import (
+    AlluxioLanceError,
+    AlreadyExists,
+    Conflict,
+    Internal,
+    InvalidArgument,
+    NotActive,
+    NotFound,
+)
 from alluxio_lance.lifecycle.journal import Journal, Running
 from alluxio_lance.lifecycle.pointing import Pointer
 from alluxio_lance.lifecycle.ports import Change, Draft, Operation, OperationState, Source, Store, Write
@@ -18,6 +27,8 @@ from alluxio_lance.manager import Bump, Mode, OnProgress
 from alluxio_lance.values import Verb, Version
 
 __all__ = ["RegisterParams", "UpdateParams", "Writer", "as_params", "check_update"]
+
+_log = structlog.get_logger(__name__)
 
 _FIRST: Triple = (1, 0, 0)
 
@@ -151,7 +162,6 @@ class Writer:
         """
         base, active = self._base(running.operation)
         self._planned(running.operation, params, base, source.reader.schema if source else None)
-        self._sweep(running.operation, self._leftovers(running.operation))
         try:
             number = self._write_update(running, params, base, source, on_progress)
             running.step("written")
@@ -217,6 +227,7 @@ class Writer:
         known = self._catalog.known_files(operation.type, operation.name)
         snapshot = self._store.snapshot(self._location(operation), number, known, on_progress)
         running.step("hashed")
+        self._sweep_leftovers(operation)
         semver = self._planned(operation, params, base, pa.ipc.read_schema(pa.py_buffer(snapshot.schema)))
         draft = Draft(
             semver=semver,
@@ -291,6 +302,15 @@ class Writer:
         """List what an operation wrote: it can only lie above all that the catalog knows."""
         highest = max(self._known(operation))
         return self._store.written_by(self._location(operation), operation.id, after=highest)
+
+    def _sweep_leftovers(self, operation: Operation) -> None:
+        try:
+            self._sweep(operation, self._leftovers(operation))
+        except AlluxioLanceError as error:
+            # They cost some hundred bytes each; the next update tries again.
+            _log.warning(
+                "steps back of earlier updates could not be removed", operation=operation.id, reason=error.message
+            )
 
     def _leftovers(self, operation: Operation) -> list[int]:
         """List the steps back of earlier updates, which nobody needs once the version that followed is there."""

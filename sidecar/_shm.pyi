@@ -9,6 +9,9 @@ import numpy.typing as npt
 from _typeshed import ReadableBuffer, WriteableBuffer
 
 _Indices = npt.NDArray[np.int64]
+# Before Python 3.12 numpy's stubs do not say that an array is a buffer.
+_Readable = ReadableBuffer | npt.NDArray[Any]
+_Writable = WriteableBuffer | npt.NDArray[Any]
 
 @final
 class Mapping:
@@ -50,7 +53,7 @@ class Mapping:
         """Fill this process' page tables now instead of at first touch; the interpreter runs on meanwhile."""
     def __buffer__(self, flags: int, /) -> memoryview: ...
 
-def gather(source: ReadableBuffer, rows: int, item_bytes: int, indices: _Indices, target: WriteableBuffer) -> None:
+def gather(source: _Readable, rows: int, item_bytes: int, indices: _Indices, target: _Writable) -> None:
     """Copy the rows that ``indices`` name, one after another, into ``target``; negative indices count from the end.
 
     Raises
@@ -79,7 +82,7 @@ class Ragged:
     rows: int
     item_bytes: int
     def __new__(
-        cls, shards: Sequence[tuple[ReadableBuffer, ReadableBuffer]], shard_rows: int, rows: int, item_bytes: int
+        cls, shards: Sequence[tuple[_Readable, _Readable]], shard_rows: int, rows: int, item_bytes: int
     ) -> Ragged: ...
     def measure(self, indices: _Indices, offsets: _Indices) -> int:
         """Write the ``len(indices) + 1`` offsets of the rows laid end to end, and return the number of their values.
@@ -91,15 +94,15 @@ class Ragged:
         ValueError
             When a shard's offsets are out of order or point beyond its values.
         """
-    def gather(self, indices: _Indices, target: WriteableBuffer) -> None:
+    def gather(self, indices: _Indices, target: _Writable) -> None:
         """Copy the rows' values end to end into a target as large as `measure` said."""
 
 class Bitmap:
     """Which rows are present: per shard a bitmap, least significant bit first, or None where all are."""
 
     rows: int
-    def __new__(cls, shards: Sequence[ReadableBuffer | None], shard_rows: int, rows: int) -> Bitmap: ...
-    def gather(self, indices: _Indices, target: WriteableBuffer) -> None:
+    def __new__(cls, shards: Sequence[_Readable | None], shard_rows: int, rows: int) -> Bitmap: ...
+    def gather(self, indices: _Indices, target: _Writable) -> None:
         """Write one byte per index: 1 present, 0 null. `IndexError` as in `gather`."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)

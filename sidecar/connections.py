@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import errno
 import json
 import os
@@ -143,10 +144,8 @@ class Connection:
             self.crowded = True
 
     def _send(self, packet: _Packet) -> None:
-        if packet.descriptors:
-            socket.send_fds(self._socket, [packet.data], packet.descriptors, socket.MSG_NOSIGNAL)
-        else:
-            self._socket.send(packet.data, socket.MSG_NOSIGNAL)
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", packet.descriptors))]
+        self._socket.sendmsg([packet.data], rights if packet.descriptors else [], socket.MSG_NOSIGNAL)
 
     def close(self) -> None:
         """Close this end and forget what was not sent; a second call does nothing."""

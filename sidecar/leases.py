@@ -344,9 +344,10 @@ class Leases:
         while self._wait():
             self.expire()
             self._record_ends()
-            if time.monotonic() - renewed >= self._ttl / 3:
+            late = time.monotonic() - renewed
+            if late >= self._ttl / 3:
                 renewed = time.monotonic()
-                self._renew_all()
+                self._renew_all(expired=late >= self._ttl)
         self._record_ends()
 
     def _wait(self) -> bool:
@@ -371,13 +372,18 @@ class Leases:
                 self._busy = False
                 self._changed.notify_all()
 
-    def _renew_all(self) -> None:
+    def _renew_all(self, *, expired: bool) -> None:
         with self._changed:
-            tokens = list(self._entries)
-        if not tokens:
+            entries = list(self._entries.values())
+        if not entries:
             return
         try:
-            self._records.renew(tokens, self._ttl)
+            if expired:
+                # This process stood still: the catalog may have forgotten the leases meanwhile.
+                for entry in entries:
+                    self._records.hold(_holder(entry, self._node), self._ttl)
+            else:
+                self._records.renew([entry.token for entry in entries], self._ttl)
         except AlluxioLanceError as error:
             _log.warning("leases could not be renewed in the catalog; trying again", error=error.message)
 

@@ -157,8 +157,8 @@ def test_deprecating_the_active_version_leaves_none_active(manager):
         manager.get_resource("datasets", "a")
     assert manager.get_resource("datasets", "a", "1.0.0").state is State.DEPRECATED
     assert manager.activate_resource("datasets", "a", "1.0.0").state is State.ACTIVE
+    manager.deprecate_resource("datasets", "a", "1.0.0")
     with pytest.raises(InvalidArgument, match="can become"):
-        manager.deprecate_resource("datasets", "a", "1.0.0")
         manager.deprecate_resource("datasets", "a", "1.0.0")
 
 
@@ -278,7 +278,11 @@ def test_a_bad_call_is_refused_and_changes_nothing(manager, error, call):
     before = (manager.list_resources(), manager.list_versions("datasets", "a"), manager.history("datasets", "a"))
     with pytest.raises(error):
         call(manager)
-    assert (manager.list_resources(), manager.list_versions("datasets", "a"), manager.history("datasets", "a")) == before
+    assert (
+        manager.list_resources(),
+        manager.list_versions("datasets", "a"),
+        manager.history("datasets", "a"),
+    ) == before
     assert ids(manager, "datasets", "a") == [0, 1, 2]
 
 

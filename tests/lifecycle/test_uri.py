@@ -97,7 +97,9 @@ def test_a_selector_may_come_with_or_without_its_at_sign():
     assert parse_selector("@1.4") == parse_selector("1.4") == SemverPrefix(1, 4)
 
 
-@pytest.mark.parametrize(("type", "name"), [("datasets", "x@1.0.0"), ("a/b", "c"), ("", "x"), ("datasets", ""), ("/", "x")])
+@pytest.mark.parametrize(
+    ("type", "name"), [("datasets", "x@1.0.0"), ("a/b", "c"), ("", "x"), ("datasets", ""), ("/", "x")]
+)
 def test_a_type_and_name_that_do_not_fit_a_uri_are_refused(type, name):
     """What a manager's verb takes must be nameable afterwards."""
     with pytest.raises(InvalidURI):

@@ -11,7 +11,9 @@ from alluxio_lance.lifecycle.versioning import chosen_version, is_compatible, na
 BASE = pa.schema([pa.field("id", pa.int64(), nullable=False), pa.field("x", pa.float32())])
 
 
-@pytest.mark.parametrize("text", ["1", "1.2", "v1.2.3", "1.2.3-rc1", "1.2.3+abc", "01.2.3", "a.b.c", "", "1.2.9999999999"])
+@pytest.mark.parametrize(
+    "text", ["1", "1.2", "v1.2.3", "1.2.3-rc1", "1.2.3+abc", "01.2.3", "a.b.c", "", "1.2.9999999999"]
+)
 def test_what_is_no_plain_semantic_version_is_refused(text):
     """Only MAJOR.MINOR.PATCH is a version of a resource."""
     with pytest.raises(InvalidArgument, match=r"MAJOR\.MINOR\.PATCH|above"):

@@ -1,0 +1,65 @@
+"""The catalog in a database: its parts joined, and the way to open it."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+import sqlalchemy as sa
+
+from alluxio_lance.catalog.changing import Changing
+from alluxio_lance.catalog.engine import closed_on_error, create_engine
+from alluxio_lance.catalog.leases import Leases
+from alluxio_lance.catalog.locks import Locks
+from alluxio_lance.catalog.migrating import bring_up_to_date
+from alluxio_lance.catalog.operations import Operations
+from alluxio_lance.catalog.reading import Reading
+from alluxio_lance.catalog.transactions import Clock, utc_now
+
+__all__ = ["DatabaseCatalog"]
+
+
+class DatabaseCatalog(Operations, Locks, Reading, Changing, Leases):
+    """The metadata database: the only truth of state. Every method is one transaction.
+
+    Implements `alluxio_lance.lifecycle.ports.Catalog` on SQLite, PostgreSQL and MySQL (MariaDB). Threads may share it.
+    Every method raises `Unavailable` when the database does not answer, and `Conflict` when a change lost against other
+    processes again and again.
+    """
+
+    @classmethod
+    def open(cls, url: str, *, clock: Clock = utc_now) -> Self:
+        """Open a catalog; an empty or old database is brought up to date first.
+
+        Parameters
+        ----------
+        url
+            ``sqlite:////absolute/path/catalog.db``, ``postgresql://user@host/database``,
+            ``mysql://user@host/database`` or ``mariadb://user@host/database``.
+        clock
+            Where the time comes from; with a zone.
+
+        Raises
+        ------
+        InvalidArgument
+            When the URL names no database that can be a catalog.
+        Unavailable
+            When the database cannot be reached, its driver is not installed, or a newer release wrote it.
+        """
+        engine, database = create_engine(url)
+        with closed_on_error(engine):
+            bring_up_to_date(engine, database)
+        return cls(engine, database, clock)
+
+    @property
+    def engine(self) -> sa.Engine:
+        """The engine below, for people who want SQLAlchemy itself."""
+        return self._engine
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

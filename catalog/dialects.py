@@ -1,0 +1,202 @@
+"""What differs between SQLite, PostgreSQL and MySQL: opening, locking, and which errors mean "try again". Nothing else does."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final, Protocol
+
+import sqlalchemy as sa
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from alluxio_lance.errors import Unavailable
+
+__all__ = ["WRITES", "Database", "database_of"]
+
+WRITES: Final = "alluxio_lance_writes"
+"""The execution option that says that a transaction will write."""
+
+_BUSY_SECONDS: Final = 30
+_GUARD: Final = 7_303_014_615_312_225_893
+"""The number of PostgreSQL's advisory lock that guards a migration; any number that nobody else uses."""
+
+
+class Database(Protocol):
+    """One kind of database."""
+
+    extra: str
+    """The extra of the package that brings its driver."""
+
+    def url(self, url: sa.URL) -> sa.URL:
+        """Choose the driver; refuse what cannot work."""
+        ...
+
+    def options(self) -> Mapping[str, Any]:
+        """Give the options of ``create_engine``."""
+        ...
+
+    def prepare(self, engine: sa.Engine) -> None:
+        """Set up an engine and the database behind it, before the first transaction."""
+        ...
+
+    def guard(self, connection: sa.Connection) -> Any:
+        """Keep other processes from migrating; a context manager around the migration, within its transaction."""
+        ...
+
+    def is_lost(self, error: sa.exc.DBAPIError) -> bool:
+        """Tell whether a transaction only lost against another one: nothing was changed, and again may work."""
+        ...
+
+
+class _SQLite:
+    """One file; writers take turns from the first statement on, readers never wait."""
+
+    extra = "server"
+
+    def url(self, url: sa.URL) -> sa.URL:
+        """Refuse a database in memory: each connection would see its own."""
+        if not url.database or url.database == ":memory:" or url.query.get("mode") == "memory":
+            raise Unavailable(
+                "an SQLite catalog needs a file, since its connections share it: give sqlite:////absolute/path/catalog.db",
+                what="catalog",
+            )
+        return url.set(drivername="sqlite+pysqlite")
+
+    def options(self) -> Mapping[str, Any]:
+        """Wait for other writers for a while."""
+        return {"connect_args": {"timeout": _BUSY_SECONDS, "check_same_thread": False}}
+
+    def prepare(self, engine: sa.Engine) -> None:
+        """Take transactions into our own hands, and switch the file to a write-ahead log."""
+        sa.event.listen(engine, "connect", _configure_sqlite)
+        sa.event.listen(engine, "begin", _begin_sqlite)
+        _use_write_ahead_log(engine)
+
+    @contextmanager
+    def guard(self, connection: sa.Connection) -> Iterator[None]:
+        """Nothing to do: a write transaction keeps all other writers out, and changes of tables are part of it."""
+        yield
+
+    def is_lost(self, error: sa.exc.DBAPIError) -> bool:
+        """Only an outdated snapshot or a recovery; plain "busy" has waited long enough already."""
+        return getattr(error.orig, "sqlite_errorcode", None) in (
+            sqlite3.SQLITE_BUSY_SNAPSHOT,
+            sqlite3.SQLITE_BUSY_RECOVERY,
+        )
+
+
+def _configure_sqlite(connection: sqlite3.Connection, entry: ConnectionPoolEntry) -> None:  # noqa: ARG001 - the event gives it
+    # The driver's own transactions begin too late, at the first write: read-then-write would fail instead of waiting.
+    connection.isolation_level = None
+    connection.execute("PRAGMA foreign_keys = ON")
+    # With a write-ahead log, less than FULL may lose an acknowledged commit when the power fails.
+    connection.execute("PRAGMA synchronous = FULL")
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    writes = connection.get_execution_options().get(WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _use_write_ahead_log(engine: sa.Engine) -> None:
+    """Switch the file, which SQLite does not let wait for others by itself."""
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            with _raw(engine) as connection:
+                (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(random.uniform(0.01, 0.05))  # noqa: S311 - no secret
+        else:
+            break
+    if mode != "wal":
+        raise Unavailable(
+            f"SQLite cannot keep a write-ahead log at {engine.url.database} (mode {mode!r}): put the catalog on a local disk",
+            what="catalog",
+        )
+
+
+@contextmanager
+def _raw(engine: sa.Engine) -> Iterator[sqlite3.Connection]:
+    connection = engine.raw_connection()
+    try:
+        driver = connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
+        yield driver
+    finally:
+        connection.close()
+
+
+class _Server:
+    """A database server. Writers lock the rows that they decide by, so reading what is committed is enough."""
+
+    extra: str
+    drivers: Mapping[str, str]
+
+    def url(self, url: sa.URL) -> sa.URL:
+        """Choose the driver that the extra brings, unless the URL names one."""
+        return url.set(drivername=self.drivers.get(url.drivername, url.drivername))
+
+    def options(self) -> Mapping[str, Any]:
+        """Look whether a connection still lives before it is used: servers restart."""
+        return {"pool_pre_ping": True, "pool_recycle": 1800, "isolation_level": "READ COMMITTED"}
+
+    def prepare(self, engine: sa.Engine) -> None:
+        """Nothing to do."""
+
+
+class _PostgreSQL(_Server):
+    extra = "postgresql"
+    drivers: Mapping[str, str] = {"postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
+
+    @contextmanager
+    def guard(self, connection: sa.Connection) -> Iterator[None]:
+        """Hold an advisory lock until the transaction ends; changes of tables are part of it."""
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_GUARD)))
+        yield
+
+    def is_lost(self, error: sa.exc.DBAPIError) -> bool:
+        """Lost serialisation and deadlock."""
+        return getattr(error.orig, "sqlstate", None) in ("40001", "40P01")
+
+
+class _MySQL(_Server):
+    extra = "mysql"
+    drivers: Mapping[str, str] = {"mysql": "mysql+pymysql", "mariadb": "mariadb+pymysql"}
+
+    @contextmanager
+    def guard(self, connection: sa.Connection) -> Iterator[None]:
+        """Hold a named lock; changes of tables commit by themselves here, so the transaction would not do."""
+        name = sa.func.concat("alluxio-lance:", sa.func.md5(sa.func.database()))
+        if connection.scalar(sa.select(sa.func.get_lock(name, 300))) != 1:
+            raise Unavailable(
+                "another process has been migrating the catalog for 5 minutes: try again later", what="catalog"
+            )
+        try:
+            yield
+        finally:
+            connection.execute(sa.select(sa.func.release_lock(name)))
+
+    def is_lost(self, error: sa.exc.DBAPIError) -> bool:
+        """Deadlock, and MariaDB's "record has changed since last read"."""
+        arguments = getattr(error.orig, "args", ())
+        return bool(arguments) and arguments[0] in (1213, 1020)
+
+
+_DATABASES: Final[Mapping[str, Database]] = {
+    "sqlite": _SQLite(),
+    "postgresql": _PostgreSQL(),
+    "postgres": _PostgreSQL(),
+    "mysql": _MySQL(),
+    "mariadb": _MySQL(),
+}
+
+
+def database_of(url: sa.URL) -> Database | None:
+    """Find the kind of database that a URL names; None when it is not one of ours."""
+    return _DATABASES.get(url.drivername.partition("+")[0])

@@ -1,0 +1,1 @@
+"""How a database of an older release, or an empty one, becomes one of this release."""

@@ -1,0 +1,59 @@
+"""The pointer of a resource: where it stands, and the states that follow it."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from alluxio_lance.catalog.rows import active_of, semver_is, semver_text
+from alluxio_lance.catalog.schema import pointers, versions
+from alluxio_lance.catalog.transactions import AnyRow, Transaction
+from alluxio_lance.errors import NotFound
+from alluxio_lance.lifecycle.ports import Change
+from alluxio_lance.values import State
+
+__all__ = ["move_pointer"]
+
+_V, _P = versions.c, pointers.c
+
+
+def move_pointer(tx: Transaction, resource: int, change: Change) -> None:
+    """Move or clear the pointer as a change says, after its states were written.
+
+    Whatever the change: afterwards the version that the pointer stands on is active, and no other one is.
+
+    Raises
+    ------
+    NotFound
+        When the version to activate does not exist.
+    """
+    active = active_of(tx, resource)
+    now = None if active is None else semver_text(active.v_major, active.v_minor, active.v_patch)
+    if change.activate is not None and change.base in (None, now):
+        target = _target(tx, resource, change, change.activate)
+        _retire(tx, active, except_for=target)
+        _set_state(tx, target, State.ACTIVE)
+        tx.change(sa.delete(pointers).where(_P.resource_id == resource))
+        tx.run(sa.insert(pointers), {"resource_id": resource, "version_id": target})
+    elif change.deactivate or (active is not None and active.v_state != State.ACTIVE):
+        # The second: a version was deprecated that somebody made active a moment before.
+        _retire(tx, active, except_for=None)
+        tx.change(sa.delete(pointers).where(_P.resource_id == resource))
+
+
+def _target(tx: Transaction, resource: int, change: Change, semver: str) -> int:
+    query = sa.select(_V.id).where(_V.resource_id == resource, semver_is(semver), _V.state != State.DELETED)
+    found: int | None = tx.value(query)
+    if found is None:
+        plain = f"{change.type}/{change.name}"
+        raise NotFound(f"{plain} has no version {semver} to activate: see `alluxio-lance show {plain}`")
+    return found
+
+
+def _retire(tx: Transaction, active: AnyRow | None, *, except_for: int | None) -> None:
+    """Let the version that was active be a registered one, unless the change gave it another state already."""
+    if active is not None and active.v_id != except_for and active.v_state == State.ACTIVE:
+        _set_state(tx, active.v_id, State.REGISTERED)
+
+
+def _set_state(tx: Transaction, version: int, state: State) -> None:
+    tx.change(sa.update(versions).where(_V.id == version).values(state=state))

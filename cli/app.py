@@ -1,0 +1,83 @@
+"""The tree of commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from typer import Context, Exit, Option, Typer, echo
+
+from alluxio_lance import __version__
+from alluxio_lance.cli.application import Application
+from alluxio_lance.cli.benching import bench
+from alluxio_lance.cli.cache import cache
+from alluxio_lance.cli.demonstrating import demo
+from alluxio_lance.cli.doctoring import doctor
+from alluxio_lance.cli.looking import history, list_resources, show
+from alluxio_lance.cli.pointing import activate, delete, deprecate, rollback
+from alluxio_lance.cli.session import Session
+from alluxio_lance.cli.starting import up
+from alluxio_lance.cli.writing import register, update
+
+__all__ = ["application"]
+
+application = Typer(
+    cls=Application,
+    invoke_without_command=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        echo(f"alluxio-lance {__version__}")
+        raise Exit
+
+
+@application.callback()
+def root(
+    context: Context,
+    address: Annotated[
+        str | None,
+        Option(
+            "--address",
+            metavar="ADDRESS",
+            help="The sidecar: unix:/RUN/FOLDER/grpc.sock, or its run folder. "
+            "By default ALLUXIO_LANCE_ADDRESS, else this user's run folder.",
+            show_default=False,
+        ),
+    ] = None,
+    embedded: Annotated[
+        Path | None,
+        Option(
+            "--embedded",
+            metavar="FOLDER",
+            help="Work on a folder in this process, without a sidecar.",
+            show_default=False,
+        ),
+    ] = None,
+    version: Annotated[
+        bool, Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Datasets as versions in Lance tables, served to PyTorch and TensorFlow from shared memory.
+
+    Begin with `alluxio-lance demo`, or `alluxio-lance up` and `alluxio-lance register datasets/NAME DATA`.
+    """
+    if context.invoked_subcommand is None:
+        echo(context.get_help())
+        raise Exit(2)
+    context.obj = Session.begin(address, embedded)
+
+
+_PANELS = {
+    "Begin": {"up": up, "demo": demo, "doctor": doctor, "bench": bench},
+    "Bring data in": {"register": register, "update": update},
+    "Look": {"list": list_resources, "show": show, "history": history},
+    "Steer": {"activate": activate, "deprecate": deprecate, "rollback": rollback, "delete": delete},
+}
+for panel, commands in _PANELS.items():
+    for name, command in commands.items():
+        application.command(name, rich_help_panel=panel)(command)
+application.add_typer(cache, name="cache", rich_help_panel="Steer")

@@ -1,0 +1,43 @@
+"""How the command ends: every error becomes one message on stderr and the exit code that the contract gives it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, Final
+
+from rich.console import Console
+from typer.core import TyperGroup
+
+from alluxio_lance.cli.failure import report
+
+__all__ = ["INTERRUPTED", "Application"]
+
+INTERRUPTED: Final = 130
+"""The exit code after Ctrl-C, 128 + SIGINT, as shells have it."""
+
+
+class Application(TyperGroup):
+    """The root of all commands. ``ALLUXIO_LANCE_DEBUG=1`` lets errors through with their tracebacks."""
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
+        words = list(sys.argv[1:] if args is None else args)
+        try:
+            # Outside of its standalone mode typer raises what went wrong and returns the code of an early exit.
+            code = super().main(words, prog_name, complete_var, standalone_mode=False, **extra)
+        except Exception as error:  # noqa: BLE001 - the last place: no traceback reaches a person unasked
+            if os.environ.get("ALLUXIO_LANCE_DEBUG") == "1":
+                raise
+            code = report(error, Console(stderr=True), as_json="--json" in words)
+        if code == INTERRUPTED and "--json" not in words:
+            Console(stderr=True).print("interrupted", style="yellow")
+        sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,99 @@
+"""The shared memory of a node as a budget bar and two tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from alluxio_lance.cli.human import age, count, duration, size
+from alluxio_lance.cli.look import table
+
+if TYPE_CHECKING:
+    from alluxio_lance.client.cache import CacheStatistics, LeaseInfo, ResidentVersion
+
+__all__ = ["cache_view", "hot_table"]
+
+_BAR: Final = 30
+_NARROW: Final = 0.75
+"""Used part of the budget from which on the bar turns yellow."""
+_FULL: Final = 0.92
+
+
+def cache_view(statistics: CacheStatistics, now: datetime) -> Group:
+    """Return budget, hot versions and readers."""
+    parts: list[RenderableType] = [
+        Text.assemble("node ", (statistics.node, "bold"), f", sidecar {statistics.pid}, started ", age(statistics.started_at, now)),
+        _budget(statistics),
+        Text(
+            f"{count(statistics.opens)} opens, {count(statistics.hits)} found all hot, "
+            f"{count(statistics.evictions)} evictions, {count(statistics.failed_loads)} failed loads",
+            style="dim",
+        ),
+        Text(),
+        hot_table(statistics.versions) if statistics.versions else Text("nothing is hot yet", style="dim"),
+    ]
+    if statistics.leases:
+        parts.append(_readers(statistics.leases, now))
+    return Group(*parts)
+
+
+def _budget(statistics: CacheStatistics) -> Text:
+    used = statistics.used_bytes / statistics.budget_bytes if statistics.budget_bytes else 1.0
+    colour = "green" if used < _NARROW else "yellow" if used < _FULL else "red"
+    filled = min(_BAR, max(round(used * _BAR), 1 if statistics.used_bytes else 0))
+    return Text.assemble(
+        ("█" * filled, colour),
+        ("░" * (_BAR - filled), "dim"),
+        f"  {size(statistics.used_bytes)} of {size(statistics.budget_bytes)} ({used:.0%})",
+    )
+
+
+def hot_table(versions: Sequence[ResidentVersion]) -> Table:
+    """Return one row per version in shared memory."""
+    view = table("Hot versions")
+    view.add_column("Version", overflow="fold", min_width=16)
+    view.add_column("Role", no_wrap=True)
+    view.add_column("Size", justify="right", no_wrap=True)
+    view.add_column("Rows", justify="right", no_wrap=True)
+    view.add_column("Pages", no_wrap=True)
+    view.add_column("Leases", justify="right")
+    view.add_column("Load", justify="right", no_wrap=True)
+    view.add_column("Columns", overflow="ellipsis", no_wrap=True)
+    for version in versions:
+        hot = version.status == "hot"
+        view.add_row(
+            f"{version.type}/{version.name}@{version.semver}",
+            Text(version.role if hot else version.status, style="green" if hot else "yellow"),
+            size(version.bytes),
+            count(version.rows),
+            version.pages.value if version.pages else "",
+            count(version.leases),
+            duration(version.load_seconds) if hot else "",
+            Text(", ".join(version.columns)),
+        )
+    return view
+
+
+def _readers(leases: Sequence[LeaseInfo], now: datetime) -> Table:
+    view = table("Readers")
+    view.add_column("Version", overflow="fold", min_width=16)
+    view.add_column("Process", justify="right")
+    view.add_column("User", no_wrap=True)
+    view.add_column("Conn.", justify="right")
+    view.add_column("Since", no_wrap=True)
+    view.add_column("Command", overflow="ellipsis", no_wrap=True)
+    for lease in leases:
+        view.add_row(
+            f"{lease.type}/{lease.name}@{lease.semver}",
+            str(lease.pid),
+            Text(lease.user),
+            count(lease.connections),
+            age(lease.since, now),
+            Text(lease.command),
+        )
+    return view

@@ -1,0 +1,76 @@
+"""Train a small network in Keras on images in shared memory: `train` is the example, the rest lets the demo steer it."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from alluxio.tf import Dataset
+from alluxio_lance.cli.demo.dialogue import serve
+
+
+def train(uri: str, image: str, label: str, epochs: int) -> float:
+    """Train on all rows and return the share of them that the network then gets right."""
+    rows = Dataset(uri, columns=[image, label], batch_size=128, shuffle=True, seed=0)
+    pairs = rows.map(lambda row: (tf.cast(row[image], tf.float32), row[label]))
+    classes = int(rows.reduce(tf.int64.min, lambda top, row: tf.maximum(top, tf.reduce_max(tf.cast(row[label], tf.int64))))) + 1
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.layers.Flatten(),
+            keras.layers.BatchNormalization(),
+            keras.layers.Dense(64, activation="relu"),
+            keras.layers.Dense(classes),
+        ]
+    )
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(optimizer=keras.optimizers.Adam(0.01), loss=loss, metrics=["accuracy"])
+    model.fit(pairs, epochs=epochs, verbose=0)
+    return float(model.evaluate(pairs, verbose=0, return_dict=True)["accuracy"])
+
+
+class Steered:
+    """What the demo asks of this process."""
+
+    def __init__(self) -> None:
+        self._uri = ""
+        self._columns: list[str] = []
+        self._rows: Any = None
+
+    def open(self, uri: str, columns: list[str]) -> dict[str, Any]:
+        """Open a dataset in place of the one before."""
+        self._uri, self._columns = uri, columns
+        return self.refresh()
+
+    def train(self, image: str, label: str, epochs: int) -> dict[str, Any]:
+        """Train a new network."""
+        return {"accuracy": train(self._uri, image, label, epochs)}
+
+    def epoch(self) -> dict[str, Any]:
+        """Read every row once, shuffled."""
+        shuffled = Dataset(self._uri, columns=self._columns, batch_size=256, shuffle=True, seed=0)
+        count = 0
+        for batch in shuffled:
+            count += len(next(iter(batch.values())))
+        return {"rows": count}
+
+    def fingerprint(self, columns: list[str]) -> dict[str, Any]:
+        """Hash the bytes of all rows, column by column."""
+        digests = {column: hashlib.sha256() for column in columns}
+        for batch in self._rows:
+            for column in columns:
+                digests[column].update(memoryview(batch[column].numpy()).cast("B"))
+        return {"sha256": "".join(digest.hexdigest() for digest in digests.values())}
+
+    def refresh(self) -> dict[str, Any]:
+        """Open the version that is active now."""
+        self._rows = Dataset(self._uri, columns=self._columns, batch_size=256)
+        return {"rows": sum(len(next(iter(batch.values()))) for batch in self._rows)}
+
+
+if __name__ == "__main__":
+    steered = Steered()
+    serve({name: getattr(steered, name) for name in ("open", "train", "epoch", "fingerprint", "refresh")})

@@ -1,0 +1,89 @@
+"""Train a small network in PyTorch on images in shared memory: `train` is the example, the rest lets the demo steer it."""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from alluxio.torch import Dataset
+from alluxio_lance.cli.demo.dialogue import serve
+
+
+def train(dataset: Dataset, image: str, label: str, epochs: int) -> float:
+    """Train on all rows and return the share of them that the network then gets right."""
+    images, labels = dataset.tensor(image), dataset.tensor(label)
+    features, classes = images[0].numel(), int(labels.max()) + 1
+    scale = float(images.max()) or 1.0
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(features, 64), nn.ReLU(), nn.Linear(64, classes))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    loader = DataLoader(dataset, batch_size=128, shuffle=True, num_workers=2)
+    for _ in range(epochs):
+        for batch in loader:
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(model(batch[image] / scale), batch[label])
+            loss.backward()
+            optimizer.step()
+    with torch.no_grad():
+        right = model(images / scale).argmax(1) == labels
+    return float(right.float().mean())
+
+
+class Steered:
+    """What the demo asks of this process."""
+
+    def __init__(self) -> None:
+        self._dataset: Dataset | None = None
+        self._loader: DataLoader[Any] | None = None
+
+    @property
+    def dataset(self) -> Dataset:
+        """The dataset that was opened last."""
+        assert self._dataset is not None
+        return self._dataset
+
+    def open(self, uri: str, columns: list[str]) -> dict[str, Any]:
+        """Open a dataset in place of the one before."""
+        self._let_go()
+        self._dataset = Dataset(uri, columns=columns)
+        return {"rows": len(self.dataset)}
+
+    def train(self, image: str, label: str, epochs: int) -> dict[str, Any]:
+        """Train a new network."""
+        return {"accuracy": train(self.dataset, image, label, epochs)}
+
+    def epoch(self) -> dict[str, Any]:
+        """Read every row once, shuffled, through two workers, which stay for the memory table."""
+        self._loader = DataLoader(
+            self.dataset, batch_size=256, shuffle=True, num_workers=2, persistent_workers=True
+        )
+        rows = sum(len(next(iter(batch.values()))) for batch in self._loader)
+        return {"rows": rows, "workers": [child.pid for child in multiprocessing.active_children()]}
+
+    def fingerprint(self, columns: list[str]) -> dict[str, Any]:
+        """Hash the bytes of all rows, column by column."""
+        digest = hashlib.sha256()
+        for column in columns:
+            digest.update(memoryview(self.dataset.tensor(column).contiguous().view(torch.uint8).numpy()))
+        return {"sha256": digest.hexdigest()}
+
+    def refresh(self) -> dict[str, Any]:
+        """Move on to the version that is active now."""
+        self._loader = None
+        self.dataset.refresh()
+        return {"rows": len(self.dataset)}
+
+    def _let_go(self) -> None:
+        self._loader = None
+        if self._dataset is not None:
+            self._dataset.close()
+
+
+if __name__ == "__main__":
+    steered = Steered()
+    serve({name: getattr(steered, name) for name in ("open", "train", "epoch", "fingerprint", "refresh")})

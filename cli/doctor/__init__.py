@@ -1,0 +1,1 @@
+"""The checks of ``alluxio-lance doctor``: what this machine has, what it lacks, and how to get it."""

@@ -1,0 +1,60 @@
+"""What went wrong, as one message for a person or one JSON object for a program."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+from typer import Abort, TyperException
+
+from alluxio_lance.errors import AlluxioLanceError, Internal
+
+__all__ = ["report"]
+
+_GLOBAL_OPTIONS = ("--address", "--embedded")
+
+
+def report(error: Exception, console: Console, *, as_json: bool) -> int:
+    """Print an error and return the exit code that belongs to it.
+
+    Parameters
+    ----------
+    error
+        An error of ours, a wrong usage that typer found, or an exception that nobody foresaw.
+    console
+        Where to print: stderr.
+    as_json
+        ``{"error": {"kind", "message", "details", "exit_code"}}`` instead of text.
+    """
+    kind, message, details, code = _facts(error)
+    if as_json:
+        record = {"error": {"kind": kind, "message": message, "details": details, "exit_code": code}}
+        console.out(json.dumps(record, default=str), highlight=False)
+        return code
+    console.print(Text.assemble(("error: ", "bold red"), message), soft_wrap=True)
+    for hint in _hints(error):
+        console.print(Text(hint, style="dim"), soft_wrap=True)
+    return code
+
+
+def _facts(error: Exception) -> tuple[str, str, dict[str, Any], int]:
+    if isinstance(error, AlluxioLanceError):
+        return type(error).__name__, error.message, error.details, error.exit_code
+    if isinstance(error, TyperException):
+        return "Usage", error.format_message(), {}, error.exit_code
+    if isinstance(error, Abort):
+        return "Aborted", "stopped before anything was changed", {}, 1
+    message = f"{type(error).__name__}: {error} - a fault of alluxio-lance; ALLUXIO_LANCE_DEBUG=1 shows the trace, please report it"
+    return Internal.__name__, message, {}, Internal.exit_code
+
+
+def _hints(error: Exception) -> list[str]:
+    context = getattr(error, "ctx", None)
+    if not isinstance(error, TyperException) or context is None:
+        return []
+    hints = [context.get_usage(), f"{context.command_path} --help shows all of it"]
+    if getattr(error, "option_name", None) in _GLOBAL_OPTIONS:
+        hints.append(f"{error.option_name} stands before the command: alluxio-lance {error.option_name} … COMMAND")  # type: ignore[attr-defined]  # only typer's NoSuchOption gets here, and it has the name
+    return hints

@@ -1,0 +1,110 @@
+"""File descriptors of sealed memory: how many a process may hold, and how another process' are taken over."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from alluxio_lance.errors import Unavailable
+
+__all__ = ["Descriptors", "Identity", "Origin", "close_all", "identities", "make_room", "take_from"]
+
+_OTHERS: Final = 256
+"""Descriptors that we leave to the rest of the process: DataLoader queues, data files, sockets."""
+
+Identity = tuple[int, int]
+"""Device and inode: no two memory files of one boot have the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Descriptors as another process knows them."""
+
+    pid: int
+    numbers: tuple[int, ...]
+    identities: tuple[Identity, ...]
+
+
+class Descriptors:
+    """Descriptors that are closed when the last one who may still map from them lets go.
+
+    Not earlier, since a number that was closed soon names another file, and a thread that is just about to map would
+    read that one.
+    """
+
+    __slots__ = ("_whole", "numbers")
+
+    def __init__(self, numbers: Iterable[int], whole: Descriptors | None = None) -> None:
+        self.numbers: Final = tuple(numbers)
+        self._whole = whole
+
+    def part(self, start: int, count: int) -> Descriptors:
+        """Some of them, which keep all open."""
+        return Descriptors(self.numbers[start : start + count], self)
+
+    def __del__(self) -> None:
+        if self._whole is None:
+            close_all(self.numbers)
+
+
+def identities(descriptors: Iterable[int]) -> tuple[Identity, ...]:
+    """Say which files these are."""
+    found = map(os.fstat, descriptors)
+    return tuple((about.st_dev, about.st_ino) for about in found)
+
+
+def close_all(descriptors: Iterable[int]) -> None:
+    """Close every one."""
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+def make_room(need: int) -> None:
+    """Raise this process' soft limit on open files, if so many more would not fit.
+
+    Raises
+    ------
+    Unavailable
+        When the hard limit forbids it; the message says what to raise.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return
+    wanted = sum(1 for _ in Path("/proc/self/fd").iterdir()) + need + _OTHERS
+    if wanted <= soft:
+        return
+    if hard != resource.RLIM_INFINITY and wanted > hard:
+        raise Unavailable(
+            f"this version needs {need} file descriptors and the process may have {hard} - raise `ulimit -Hn`, or open "
+            "fewer columns",
+            what="descriptors",
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def take_from(origin: Origin, uri: str, refusal: Exception) -> Sequence[int]:
+    """Open the files of another process through ``/proc/PID/fd``, and make sure that they are the same ones.
+
+    Raises
+    ------
+    Unavailable
+        When that process has ended or closed them; the message carries why the door did not help either.
+    """
+    taken: list[int] = []
+    try:
+        for number in origin.numbers:
+            taken.append(os.open(f"/proc/{origin.pid}/fd/{number}", os.O_RDONLY | os.O_CLOEXEC))  # noqa: PERF401 - those opened before a failure must be closed
+        if identities(taken) != origin.identities:
+            raise OSError(f"process {origin.pid} no longer holds these files")
+    except OSError as error:
+        close_all(taken)
+        raise Unavailable(
+            f"cannot reach the memory of {uri}: {refusal}; and not through the process that opened it either ({error}) - "
+            "open the dataset again",
+            what="lease",
+        ) from error
+    return taken

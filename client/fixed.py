@@ -1,0 +1,140 @@
+"""A FIXED column: the shards of all segments as one array ``[N, *shape]``, views of it and gathers from it."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from alluxio_lance.client.counting import ReadCounters
+from alluxio_lance.client.descriptors import Descriptors
+from alluxio_lance.client.elements import element_of
+from alluxio_lance.client.nulls import Validity
+from alluxio_lance.client.regions import map_joined
+from alluxio_lance.layout import Column
+from alluxio_lance.sidecar._shm import BlockPool, Mapping, gather
+
+__all__ = ["POOL", "FixedColumn"]
+
+POOL: Final = BlockPool(512 << 20)
+"""Where gathered batches of this process live."""
+_SMALLEST_BLOCK: Final = 32 << 10
+"""Below this the C library's own memory is as warm, and no whole pages are spent."""
+_VIEWED_ROW: Final = 128 << 10
+"""From this many bytes on mapping one row is cheaper than copying it."""
+_POPULATE_AFTER: Final = 64
+"""The page tables are filled in one go once a 64th of the column was gathered: then the rest will be, too."""
+
+
+class FixedColumn:
+    """Rows of the same size.
+
+    Everything handed out is writable and nobody else's: a view is a copy-on-write mapping of its own, so writing into
+    a batch changes neither the dataset nor another batch.
+    """
+
+    def __init__(
+        self, column: Column, descriptors: Descriptors, rows: int, shard_rows: int, counters: ReadCounters
+    ) -> None:
+        self.layout: Final = column
+        self.element: Final = element_of(column)
+        self.rows: Final = rows
+        self.validity: Final = (
+            Validity(column.segments, descriptors.numbers, shard_rows, rows) if column.null_count and rows else None
+        )
+        self._descriptors = descriptors
+        self._shard_rows = shard_rows
+        self._counters = counters
+        self._whole: tuple[Mapping, npt.NDArray[Any]] | None = None
+        self._gathered = 0
+
+    @property
+    def array(self) -> npt.NDArray[Any]:
+        """All rows, shape ``[N, *shape]``, read only and the node's only copy; null slots hold 0, NaN or NaT."""
+        return self._mapped()[1]
+
+    def _mapped(self) -> tuple[Mapping, npt.NDArray[Any]]:
+        if self._whole is None:
+            mapping, offset = self._map(0, self.rows, writable_copy=False)
+            assert offset == 0, "data regions begin on a page"
+            self._whole = mapping, self._shaped(memoryview(mapping), 0, self.rows)
+        return self._whole
+
+    def view(self, start: int, stop: int) -> npt.NDArray[Any]:
+        """Rows ``start`` to ``stop`` without moving a byte, as a copy-on-write mapping; a copy if the kernel refuses.
+
+        On segments of reserved huge pages (``Pages.HUGE``) the first write into a view takes a free huge page; where
+        none is free the kernel ends the process with SIGBUS. Copy such a view before writing into it.
+        """
+        try:
+            mapping, offset = self._map(start, stop, writable_copy=True)
+        except OSError:
+            # Too many mappings (vm.max_map_count): slower, and right.
+            self._counters.refused()
+            return self.take(np.arange(start, stop, dtype=np.int64))
+        self._counters.viewed((stop - start) * self.element.row_bytes)
+        return self._shaped(memoryview(mapping), offset, stop - start)
+
+    def row(self, index: int) -> npt.NDArray[Any]:
+        """One row, shape ``shape``; negative indices count from the end.
+
+        Raises
+        ------
+        IndexError
+            When there is no such row.
+        """
+        if not -self.rows <= index < self.rows:
+            raise IndexError(f"index {index} is out of range for {self.rows} rows")
+        place = index % self.rows
+        if self.element.row_bytes >= _VIEWED_ROW:
+            return self.view(place, place + 1).reshape(self.element.shape)
+        self._counters.gathered(self.element.row_bytes)
+        return self.array[place : place + 1].copy().reshape(self.element.shape)
+
+    def take(self, indices: npt.NDArray[np.int64], target: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:
+        """Copy rows in the order of the indices, into ``target`` or into a reused block.
+
+        Raises
+        ------
+        IndexError
+            When an index is not in ``[-N, N)``.
+        """
+        if target is None:
+            target = self.room(len(indices))
+        bytes_ = len(indices) * self.element.row_bytes
+        self._prefault(bytes_)
+        gather(self._mapped()[0], self.rows, self.element.row_bytes, indices, target.reshape(-1).view(np.uint8))
+        self._counters.gathered(bytes_)
+        return target
+
+    def room(self, rows: int) -> npt.NDArray[Any]:
+        """Memory for so many rows, from the pool of blocks when it is worth it."""
+        need = rows * self.element.row_bytes
+        if need < _SMALLEST_BLOCK:
+            return np.empty((rows, *self.element.shape), self.element.stored)
+        return self._shaped(memoryview(POOL.block(need)), 0, rows)
+
+    def present(self) -> npt.NDArray[np.bool_]:
+        """Whether each row is not null, shape ``[N]``."""
+        return np.ones(self.rows, np.bool_) if self.validity is None else self.validity.all()
+
+    def _map(self, start: int, stop: int, *, writable_copy: bool) -> tuple[Mapping, int]:
+        return map_joined(
+            self.layout.segments,
+            self._descriptors.numbers,
+            self.element.row_bytes,
+            self._shard_rows,
+            start,
+            stop,
+            writable_copy=writable_copy,
+        )
+
+    def _shaped(self, memory: memoryview, offset: int, rows: int) -> npt.NDArray[Any]:
+        return np.ndarray((rows, *self.element.shape), self.element.stored, memory, offset)
+
+    def _prefault(self, coming: int) -> None:
+        whole = self.rows * self.element.row_bytes
+        before, self._gathered = self._gathered, self._gathered + coming
+        if before * _POPULATE_AFTER < whole <= self._gathered * _POPULATE_AFTER:
+            self._mapped()[0].populate()

@@ -1,0 +1,92 @@
+"""Which rows a batch has, and how they are read: a view where they are contiguous, one gather where they are not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from alluxio_lance.client.filling import missing
+from alluxio_lance.client.fixed import FixedColumn
+from alluxio_lance.errors import InvalidArgument
+
+__all__ = ["Selection", "read_fixed"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Selection:
+    """Rows of a table of ``rows`` rows, in order; negative indices are resolved."""
+
+    indices: npt.NDArray[np.int64]
+    contiguous: bool
+
+    @classmethod
+    def of(cls, indices: Sequence[int] | npt.NDArray[Any] | range, rows: int) -> Selection:
+        """Check indices.
+
+        Raises
+        ------
+        IndexError
+            When one is not in ``[-rows, rows)``.
+        InvalidArgument
+            When they are no integers, or not in one row.
+        """
+        found = np.asarray(indices)
+        if found.size and (found.dtype.kind not in "iu" or found.ndim != 1):
+            raise InvalidArgument(f"rows are chosen by a flat sequence of integers, not by {found.dtype} {found.shape}")
+        found = found.reshape(-1).astype(np.int64, copy=False)
+        for outside in found[(found < -rows) | (found >= rows)]:
+            raise IndexError(f"index {outside} is out of range for {rows} rows")
+        if found.size and found.min() < 0:
+            found = np.where(found < 0, found + rows, found)
+        return cls(np.ascontiguousarray(found), _contiguous(found))
+
+    @property
+    def start(self) -> int:
+        """The first row of a contiguous one."""
+        return int(self.indices[0]) if len(self.indices) else 0
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+
+def _contiguous(indices: npt.NDArray[np.int64]) -> bool:
+    if len(indices) == 0:
+        return True
+    return bool(indices[-1] - indices[0] == len(indices) - 1 and (np.diff(indices) == 1).all())
+
+
+def read_fixed(
+    column: FixedColumn, selection: Selection, fill: Any, uri: str, target: npt.NDArray[Any] | None = None
+) -> npt.NDArray[Any]:
+    """Read a batch of a FIXED column with its nulls filled.
+
+    Parameters
+    ----------
+    fill
+        What stands in for nulls; None when nothing was given.
+    uri
+        Names the version in messages.
+    target
+        Copy into this; without it contiguous rows are a view.
+
+    Raises
+    ------
+    InvalidArgument
+        When a row is null, nothing stands in for it and the type has no way to say so.
+    """
+    present = None if column.validity is None else column.validity.take(selection.indices)
+    holes = present is not None and not present.all()
+    if holes and fill is None and not column.element.has_hole:
+        raise missing(column.layout.name, uri)
+    if selection.contiguous and target is None:
+        rows = column.view(selection.start, selection.start + len(selection))
+    else:
+        rows = column.take(selection.indices, target)
+    if holes and fill is not None:
+        assert present is not None
+        rows[~present] = fill
+    return rows

@@ -1,0 +1,288 @@
+"""The map-style dataset: a version in the sidecar's memory, as torch wants its data."""
+
+from __future__ import annotations
+
+import operator
+import os
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+from torch.utils.data import Dataset as TorchDataset
+from torch.utils.data import get_worker_info
+
+from alluxio_lance.client.counting import ReadStatistics
+from alluxio_lance.client.fixed import FixedColumn
+from alluxio_lance.client.generation import Generation
+from alluxio_lance.client.table import Table
+from alluxio_lance.client.watching import OnChange, Watch
+from alluxio_lance.errors import Conflict, InvalidArgument, Unavailable
+from alluxio_lance.frameworks.torch.reader import Reader
+from alluxio_lance.frameworks.torch.rows import Rows
+
+__all__ = ["AlluxioDataset"]
+
+Transform = Callable[[dict[str, Any]], Any]
+
+
+class AlluxioDataset(TorchDataset[Any]):
+    """One version of a dataset, mapped from the sidecar of this node.
+
+    A sample is a dict. Columns of fixed width are tensors, strings ``str`` or ``bytes``, lists of numbers 1-D tensors;
+    docs/types.md has the whole table. The plain ``DataLoader`` reads each batch with one gather per column; contiguous
+    batches in the main process are views and move no byte. What it hands out may be written into: the dataset never
+    changes.
+
+    Works with any number of workers and any start method. Workers import neither gRPC nor Lance.
+
+    Parameters
+    ----------
+    uri
+        ``alluxio://datasets/cifar10``, with a selector behind ``@`` for another version than the active one.
+    columns
+        Only these, in this order; all by default. The others are not even loaded.
+    transform
+        Called with each sample; what it returns takes the sample's place. Rows are then read one by one.
+    address
+        The sidecar: ``unix:/RUN/FOLDER/grpc.sock`` or the run folder; by default ``ALLUXIO_LANCE_ADDRESS``, then the
+        default run folder.
+    fill_null
+        Values for nulls by column. Without one, floats are NaN, moments ``NaT`` (the smallest int64), strings, lists
+        and nested values None; an integer or bool is None in a sample, and an error in a batch.
+
+    Raises
+    ------
+    Unavailable
+        When no sidecar answers.
+    NotFound, NotActive, InvalidURI, NoSpace
+        What the sidecar says to the URI.
+    InvalidArgument
+        When ``fill_null`` does not fit.
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        columns: Sequence[str] | None = None,
+        transform: Transform | None = None,
+        address: str | None = None,
+        fill_null: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._uri = uri
+        self._names = None if columns is None else list(columns)
+        self._address = address
+        self._fill_null = fill_null
+        self.transform = transform
+        self._reader = self._open()
+        self._generation = Generation()
+        self._born = self._generation.number
+        self._watches: list[Watch] = []
+
+    def _open(self) -> Reader:
+        table = Table.open(self._uri, self._names, self._address)
+        try:
+            return Reader(table, self._fill_null)
+        except BaseException:
+            table.close()
+            raise
+
+    # -- rows ------------------------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return self._reader.table.rows
+
+    def __getitem__(self, index: int) -> Any:
+        """Read one sample; negative indices count from the end. `IndexError` when there is none."""
+        sample = self._live().sample(operator.index(index))
+        return sample if self.transform is None else self.transform(sample)
+
+    def __getitems__(self, indices: Sequence[int]) -> Sequence[Any]:
+        """Read what a DataLoader's batch sampler asks for."""
+        reader = self._live()
+        if self.transform is not None:
+            return [self.transform(reader.sample(operator.index(index))) for index in indices]
+        return Rows(reader, reader.select(indices))
+
+    def batch(self, indices: Sequence[int] | npt.NDArray[Any] | range) -> dict[str, Any]:
+        """Read rows as one batch, without a DataLoader and without ``transform``; a ``range`` is a view."""
+        reader = self._live()
+        return reader.batch(reader.select(indices))
+
+    def tensor(self, name: str) -> torch.Tensor:
+        """All rows of a column as one tensor ``[N, *shape]`` over the mapped memory.
+
+        Each call maps anew, copy on write: what is written into the tensor is seen in it alone. Null slots hold 0, NaN
+        or the smallest int64, or what ``fill_null`` says; `valid` tells them apart.
+
+        Raises
+        ------
+        NotFound
+            When there is no such column.
+        InvalidArgument
+            When its rows do not all have the same size.
+        """
+        return self._live().tensor(name, self._fixed(name))
+
+    def numpy(self, name: str) -> npt.NDArray[Any]:
+        """All rows of a column as one read-only array ``[N, *shape]``, shared with every process of the node.
+
+        bfloat16, which numpy lacks, comes as the ``uint16`` of its bits. Errors as in `tensor`.
+        """
+        return self._fixed(name).array
+
+    def valid(self, name: str) -> torch.Tensor:
+        """Which rows of a column are not null, a bool tensor ``[N]``.
+
+        Raises
+        ------
+        NotFound
+            When there is no such column.
+        """
+        return torch.from_numpy(self._live().table.column(name).present())
+
+    def _fixed(self, name: str) -> FixedColumn:
+        column = self._live().table.column(name)
+        if not isinstance(column, FixedColumn):
+            raise InvalidArgument(
+                f"column {name!r} of {self.uri} has rows of different sizes and is no single tensor - read it by rows"
+            )
+        return column
+
+    def _live(self) -> Reader:
+        if self._born != self._generation.number:
+            raise Conflict(
+                f"{self._uri} was refreshed in process {self._generation.owner} while this process ({os.getpid()}) still "
+                f"read {self.semver} - call refresh() between epochs, and make a new DataLoader afterwards if it has "
+                "persistent_workers=True",
+                semver=self.semver,
+            )
+        return self._reader
+
+    # -- facts -----------------------------------------------------------------------------------------------------
+
+    @property
+    def uri(self) -> str:
+        """The URI as it was given."""
+        return self._uri
+
+    @property
+    def version(self) -> int:
+        """The version number of the Lance table."""
+        return self._reader.table.layout.version
+
+    @property
+    def semver(self) -> str:
+        """The semantic version."""
+        return self._reader.table.layout.semver
+
+    @property
+    def content_hash(self) -> str:
+        """BLAKE3 of schema and data files, 64 hexadecimal digits."""
+        return self._reader.table.layout.content_hash
+
+    @property
+    def num_rows(self) -> int:
+        """The number of rows."""
+        return len(self)
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the columns."""
+        return [column.name for column in self._reader.table.layout.columns]
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The Arrow types of the columns, as they were registered."""
+        return self._reader.table.schema
+
+    def statistics(self) -> ReadStatistics:
+        """Count what was mapped and what was moved in this process since the version was opened."""
+        return self._reader.table.statistics()
+
+    # -- versions --------------------------------------------------------------------------------------------------
+
+    def refresh(self) -> bool:
+        """Move to the version that the URI means now; call it between epochs.
+
+        Nothing else ever changes the version. Workers that are still running keep the old one and raise `Conflict` at
+        their next batch, so that no epoch mixes versions; a DataLoader with ``persistent_workers=True`` must be made
+        anew. After a restart of the sidecar this also takes a new lease.
+
+        Returns
+        -------
+        bool
+            Whether the version is another one now.
+
+        Raises
+        ------
+        InvalidArgument
+            In a worker of a DataLoader.
+        Unavailable, NotFound, NotActive
+            As when opening; the old version then stays.
+        """
+        if get_worker_info() is not None:
+            raise InvalidArgument("refresh() was called in a worker of a DataLoader - call it in the main process")
+        fresh = self._open()
+        old, self._reader = self._reader, fresh
+        changed = (fresh.table.layout.version, fresh.table.layout.content_hash) != (
+            old.table.layout.version,
+            old.table.layout.content_hash,
+        )
+        old.table.close()
+        if changed:
+            self._outdate_copies()
+        return changed
+
+    def _outdate_copies(self) -> None:
+        if self._generation.ours:
+            self._born = self._generation.advance()
+            return
+        # A copy in a process of its own (one rank of many, say) goes its own way from here.
+        self._generation.close()
+        self._generation = Generation()
+        self._born = self._generation.number
+
+    def on_change(self, callback: OnChange) -> Watch:
+        """Call back, in a thread, whenever another version becomes the active one and is hot.
+
+        The callback gets an object with ``semver`` and ``version`` (both None when no version is active any more). It
+        should set a flag and leave `refresh` to the training loop. When another version is active already the first
+        call comes at once. Ends with `close`, of the dataset or of the watch that is returned.
+
+        Raises
+        ------
+        Unavailable
+            When no sidecar answers.
+        """
+        table = self._live().table
+        watch = Watch(table.lease.address, table.layout.type, table.layout.name, table.layout.version, callback)
+        self._watches.append(watch)
+        return watch
+
+    # -- the end ---------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Give the version back; a second call does nothing. Tensors that were handed out stay valid."""
+        while self._watches:
+            self._watches.pop().close()
+        self._reader.table.close()
+        self._generation.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self._reader.table.lease.closed:
+            raise Unavailable(f"{self._uri} was closed - open it again", what="lease")
+        return {**self.__dict__, "_watches": []}
+
+    def __repr__(self) -> str:
+        return f"<AlluxioDataset {self._uri} {self.semver}+{self.content_hash[:8]} {len(self)} rows>"

@@ -1,0 +1,100 @@
+"""Rows of an open version as samples and batches of tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.data import get_worker_info
+
+from alluxio_lance.client.arrow import ArrowColumn
+from alluxio_lance.client.columns import AnyColumn
+from alluxio_lance.client.filling import prepare_fill
+from alluxio_lance.client.fixed import FixedColumn
+from alluxio_lance.client.selecting import Selection, read_fixed
+from alluxio_lance.client.table import Table
+from alluxio_lance.client.variable import RaggedRows
+from alluxio_lance.frameworks.torch.tensors import shared_room, to_tensor
+
+__all__ = ["Reader"]
+
+
+class Reader:
+    """Reads one version; picklable."""
+
+    def __init__(self, table: Table, fill_null: Mapping[str, Any] | None) -> None:
+        self.table: Final = table
+        self.fill_null: Final = fill_null
+        self._fill = prepare_fill(fill_null, table.columns)
+
+    def sample(self, index: int) -> dict[str, Any]:
+        """One row; `IndexError` when there is none."""
+        return {name: self._value(name, column, index) for name, column in self.table.columns.items()}
+
+    def batch(self, selection: Selection) -> dict[str, Any]:
+        """Rows as one tensor per column of fixed width, one list per other column.
+
+        Raises
+        ------
+        InvalidArgument
+            When an integer or bool column has a null among them and ``fill_null`` has nothing for it.
+        """
+        return {name: self._values(name, column, selection) for name, column in self.table.columns.items()}
+
+    def select(self, indices: Sequence[int] | npt.NDArray[Any] | range) -> Selection:
+        """Check indices against the rows of the version."""
+        return Selection.of(indices, self.table.rows)
+
+    def tensor(self, name: str, column: FixedColumn) -> torch.Tensor:
+        """All rows of a column as one tensor over the mapped memory, copy on write."""
+        values = column.view(0, column.rows)
+        if name in self._fill and column.validity is not None:
+            values[~column.validity.all()] = self._fill[name]
+        return to_tensor(values, column.element)
+
+    def _value(self, name: str, column: AnyColumn, index: int) -> Any:
+        if not isinstance(column, FixedColumn):
+            found = column.row(index)
+            found = self._fill.get(name) if found is None else found
+            return _plain(found, column)
+        values = column.row(index)
+        if column.validity is not None and not column.validity.at(index):
+            if name in self._fill:
+                values[...] = self._fill[name]
+            elif not column.element.has_hole:
+                return None
+        return to_tensor(values, column.element)
+
+    def _values(self, name: str, column: AnyColumn, selection: Selection) -> Any:
+        if isinstance(column, FixedColumn):
+            return self._fixed(name, column, selection)
+        taken = column.take(selection.indices)
+        rows = taken.rows() if isinstance(taken, RaggedRows) else taken
+        fill = self._fill.get(name)
+        return [_plain(fill if row is None else row, column) for row in rows]
+
+    def _fixed(self, name: str, column: FixedColumn, selection: Selection) -> torch.Tensor:
+        fill, uri = self._fill.get(name), self.table.layout.uri
+        if get_worker_info() is None:
+            return to_tensor(read_fixed(column, selection, fill, uri), column.element)
+        tensor, room = shared_room(len(selection), column.element)
+        read_fixed(column, selection, fill, uri, room)
+        return tensor
+
+    def __getstate__(self) -> tuple[Table, Mapping[str, Any] | None]:
+        return self.table, self.fill_null
+
+    def __setstate__(self, state: tuple[Table, Mapping[str, Any] | None]) -> None:
+        self.__init__(*state)  # type: ignore[misc]  # unpickling makes the object without calling it
+
+
+def _plain(value: Any, column: AnyColumn) -> Any:
+    """Leave strings, bytes, None and Arrow's objects as they are; make lists of numbers tensors."""
+    if isinstance(column, ArrowColumn) or not isinstance(value, np.ndarray):
+        return value
+    assert not isinstance(column, FixedColumn)
+    # A row that is a view into its batch's values stays one; a fill value, shared by all, may not be written into.
+    return to_tensor(value if value.flags.writeable else value.copy(), column.element)

@@ -1,0 +1,92 @@
+"""What ``__getitems__`` gives to a DataLoader: rows that collate by one gather per column, or one by one.
+
+torch's ``default_collate`` looks the type of the first sample up in ``default_collate_fn_map``, an extension point that
+its documentation describes; `Row` is registered there. So the plain DataLoader takes the fast path, and a collate
+function of the user's own sees an ordinary sequence of dicts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, overload
+
+from torch.utils.data._utils.collate import collate, default_collate_fn_map
+
+from alluxio_lance.client.columns import AnyColumn
+from alluxio_lance.client.filling import missing
+from alluxio_lance.client.fixed import FixedColumn
+from alluxio_lance.client.selecting import Selection
+from alluxio_lance.frameworks.torch.reader import Reader
+
+__all__ = ["Row", "Rows"]
+
+
+class Row(dict[str, Any]):
+    """A sample; it remembers where it came from, for the sake of its batch."""
+
+    __slots__ = ("reader",)
+
+    def __init__(self, values: dict[str, Any], reader: Reader) -> None:
+        super().__init__(values)
+        self.reader = reader
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel as a plain dict."""
+        return dict, (dict(self),)
+
+
+class Rows(Sequence[Row]):
+    """Some rows of a version, read when they are asked for."""
+
+    def __init__(self, reader: Reader, selection: Selection) -> None:
+        self._reader = reader
+        self._selection = selection
+
+    def __len__(self) -> int:
+        return len(self._selection)
+
+    @overload
+    def __getitem__(self, place: int) -> Row: ...
+    @overload
+    def __getitem__(self, place: slice) -> Rows: ...
+    def __getitem__(self, place: int | slice) -> Row | Rows:
+        if isinstance(place, slice):
+            return Rows(self._reader, self._reader.select(self._selection.indices[place]))
+        return Row(self._reader.sample(int(self._selection.indices[place])), self._reader)
+
+    def batch(self) -> dict[str, Any]:
+        """All of them as one batch."""
+        return self._reader.batch(self._selection)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel as a list of plain dicts: a collate function may hand the rows on as they are."""
+        return list, ([dict(row) for row in self],)
+
+
+def _collate(batch: Sequence[Row], *, collate_fn_map: dict[Any, Callable[..., Any]] | None = None) -> dict[str, Any]:
+    if isinstance(batch, Rows):
+        return batch.batch()
+    # Samples that went through the hands of the user: their values count, not their rows.
+    reader = batch[0].reader
+    columns = reader.table.columns
+    return {
+        name: _joined(name, [row[name] for row in batch], columns.get(name), reader, collate_fn_map)
+        for name in batch[0]
+    }
+
+
+def _joined(
+    name: str,
+    values: list[Any],
+    column: AnyColumn | None,
+    reader: Reader,
+    collate_fn_map: dict[Any, Callable[..., Any]] | None,
+) -> Any:
+    if isinstance(column, FixedColumn) and any(value is None for value in values):
+        raise missing(name, reader.table.layout.uri)
+    if column is None or isinstance(column, FixedColumn):
+        return collate(values, collate_fn_map=collate_fn_map)
+    return values
+
+
+default_collate_fn_map[Row] = _collate

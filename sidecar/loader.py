@@ -1,0 +1,335 @@
+"""Loads columns of a version in one pass over its batches into sealed segments, or leaves nothing behind."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import pyarrow as pa
+
+from alluxio_lance.errors import Corrupt, NoSpace, Unavailable
+from alluxio_lance.layout import Column, ColumnKind, Pages, Segment
+from alluxio_lance.lifecycle.ports import TableReader
+from alluxio_lance.manager import OnProgress
+from alluxio_lance.sidecar.budget import Room
+from alluxio_lance.sidecar.fill import WRITERS, NullItems, SegmentWriter
+from alluxio_lance.sidecar.kinds import kind_of
+from alluxio_lance.sidecar.memfd import HUGE_PAGE, choose_pages, free_huge_bytes, page_bytes
+from alluxio_lance.sidecar.plan import ColumnPlan, Plan
+from alluxio_lance.values import Progress
+
+__all__ = ["HotColumn", "load"]
+
+_ids: Final = itertools.count(1)
+"""Segment ids, unique within one run of the sidecar; taking the next one is atomic."""
+
+
+@dataclass(frozen=True, slots=True)
+class HotColumn:
+    """One column in shared memory: its description, its open memfds in the order of the shards, the memory they take."""
+
+    column: Column
+    descriptors: tuple[int, ...]
+    bytes: int
+
+    def close(self) -> None:
+        """Close the descriptors: the memory is free when no reader holds its own. Call it once."""
+        for fd in self.descriptors:
+            os.close(fd)
+
+
+class _Account:
+    """What one load has claimed of the room; all of it goes back unless the load succeeds."""
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
+        self._held = 0
+
+    def reserve(self, need: int, *, huge: int = 0) -> None:
+        self._room.reserve(need, huge=huge)
+        self._held += need
+
+    def at_least(self, size: int) -> None:
+        """Hold ``size`` bytes or more."""
+        if size > self._held:
+            self.reserve(size - self._held)
+
+    def settle(self, size: int) -> None:
+        """Hold exactly ``size`` bytes from now on."""
+        self.at_least(size)
+        self._room.release(self._held - size)
+        self._held = size
+
+
+class _Filling:
+    """One column on its way into memory."""
+
+    def __init__(self, plan: Plan, column: ColumnPlan, pages: Pages) -> None:
+        self.column = column
+        self.pages = pages
+        self.need = plan.need_of(column, page_bytes(pages))
+        """Bytes expected in all."""
+        self._plan = plan
+        self._writers: dict[int, SegmentWriter] = {}
+        self._segments: list[Segment] = []
+        self._descriptors: list[int] = []
+        self._nulls = 0
+        self._bytes = 0
+
+    @property
+    def taken(self) -> int:
+        """Bytes taken so far."""
+        return self._bytes + sum(writer.taken for writer in self._writers.values())
+
+    def allocate(self) -> None:
+        """Take the memory of all values of a FIXED column at once, so that a lack of it shows before any work."""
+        try:
+            for shard in range(self._plan.shards):
+                self._open(shard)
+        except NoSpace:
+            if self.pages is not Pages.HUGE:
+                raise
+            # Somebody else took the reserved pages since they were counted.
+            self.close()
+            self.pages = choose_pages(self._plan.shard_rows * self.column.row_bytes, Pages.TRANSPARENT)
+            self.need = self._plan.need_of(self.column, page_bytes(self.pages))
+            self.allocate()
+
+    def _open(self, shard: int) -> SegmentWriter:
+        name = f"alluxio-lance:{self._plan.label}:{self.column.name}:{shard}"
+        kind = self.column.shape.kind
+        writer = WRITERS[kind](self.column, self._plan.rows_of(shard), name, self.pages)
+        self._writers[shard] = writer
+        return writer
+
+    def append(self, shard: int, array: pa.Array) -> int:
+        """Copy rows into a shard and return the bytes copied."""
+        writer = self._writers.get(shard) or self._open(shard)
+        return writer.append(array)
+
+    def finish(self, shard: int) -> None:
+        """Seal a shard that has all its rows."""
+        filled = self._writers[shard].finish(next(_ids))
+        del self._writers[shard]
+        self._descriptors.append(filled.fd)
+        self._segments.append(filled.segment)
+        self._nulls += filled.nulls
+        self._bytes += filled.bytes
+
+    def done(self) -> HotColumn:
+        """Return what was filled; the descriptors are the caller's now."""
+        shape = self.column.shape
+        column = Column(
+            name=self.column.name,
+            kind=shape.kind,
+            dtype=shape.dtype,
+            shape=shape.shape,
+            nullable=self.column.field.nullable,
+            null_count=self._nulls,
+            schema=self.column.schema,
+            segments=tuple(self._segments),
+        )
+        return HotColumn(column, tuple(self._descriptors), self._bytes)
+
+    def close(self) -> None:
+        """Free everything."""
+        for writer in self._writers.values():
+            writer.close()
+        for fd in self._descriptors:
+            os.close(fd)
+        self._writers.clear()
+        self._descriptors.clear()
+        self._segments.clear()
+        self._nulls = self._bytes = 0
+
+
+def load(
+    reader: TableReader,
+    plan: Plan,
+    room: Room,
+    *,
+    prefer: Pages = Pages.HUGE,
+    on_progress: OnProgress | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> list[HotColumn]:
+    """Bring the columns of a plan into shared memory.
+
+    Parameters
+    ----------
+    reader
+        The version.
+    plan
+        What to load and how.
+    room
+        Where memory is claimed; at the end exactly the ``bytes`` of the columns stay claimed.
+    prefer
+        The best pages to use.
+    on_progress
+        Told after every batch: rows and bytes.
+    cancelled
+        Asked before every batch; when it says yes, the load ends with `Unavailable`.
+
+    Returns
+    -------
+    list of HotColumn
+        In the order of the plan; their descriptors are the caller's.
+
+    Raises
+    ------
+    NoSpace
+        When they do not fit.
+    Corrupt
+        When the store gives other rows or types than the version has.
+    """
+    run = _Run(reader, plan, _Account(room), prefer, on_progress, cancelled)
+    try:
+        return run.load()
+    except BaseException:
+        run.undo()
+        raise
+
+
+class _Run:
+    def __init__(
+        self,
+        reader: TableReader,
+        plan: Plan,
+        account: _Account,
+        prefer: Pages,
+        on_progress: OnProgress | None,
+        cancelled: Callable[[], bool],
+    ) -> None:
+        self._reader = reader
+        self._plan = plan
+        self._account = account
+        self._prefer = prefer
+        self._on_progress = on_progress
+        self._cancelled = cancelled
+        self._fillings: dict[str, _Filling] = {}
+        self._copied = 0
+
+    def load(self) -> list[HotColumn]:
+        self._start(self._plan.columns)
+        again = self._fill(list(self._fillings.values()))
+        if again:
+            self._start([filling.column.as_arrow() for filling in again])
+            self._fill([self._fillings[filling.column.name] for filling in again])
+        hot = [self._fillings[column.name].done() for column in self._plan.columns]
+        self._account.settle(sum(column.bytes for column in hot))
+        return hot
+
+    def undo(self) -> None:
+        for filling in self._fillings.values():
+            filling.close()
+        self._account.settle(0)
+
+    def _start(self, columns: Sequence[ColumnPlan]) -> None:
+        """Claim the memory of all columns, then take that of the FIXED ones."""
+        fresh = []
+        pool = free_huge_bytes()
+        need = huge = 0
+        for column in columns:
+            filling = _Filling(self._plan, column, self._pages(column, pool))
+            need += filling.need
+            if filling.pages is Pages.HUGE:
+                pool -= filling.need
+                huge += filling.need
+            fresh.append(filling)
+        self._account.reserve(need, huge=huge)
+        for filling in fresh:
+            self._fillings[filling.column.name] = filling
+            if filling.column.shape.kind is ColumnKind.FIXED:
+                filling.allocate()
+
+    def _pages(self, column: ColumnPlan, pool: int) -> Pages:
+        plan = self._plan
+        data = min(plan.shard_rows, plan.num_rows) * column.row_bytes
+        whole = plan.shards <= 1 or plan.shard_rows * column.row_bytes % HUGE_PAGE == 0
+        if column.shape.kind is not ColumnKind.FIXED or not whole:
+            return choose_pages(data, min(self._prefer, Pages.TRANSPARENT, key=list(Pages).index))
+        wanted = plan.need_of(column, HUGE_PAGE)
+        return choose_pages(data, self._prefer, wanted=wanted, pool=pool)
+
+    def _fill(self, active: list[_Filling]) -> list[_Filling]:
+        """Read all rows once into the columns and return those that must be laid out as ARROW."""
+        again: list[_Filling] = []
+        rows = 0
+        for shard, batch in self._pieces([filling.column for filling in active]):
+            for filling in list(active):
+                try:
+                    self._copied += filling.append(shard, batch.column(filling.column.name))
+                except NullItems:
+                    filling.close()
+                    active.remove(filling)
+                    again.append(filling)
+            rows += batch.num_rows
+            if rows == shard * self._plan.shard_rows + self._plan.rows_of(shard):
+                for filling in active:
+                    filling.finish(shard)
+            self._follow_growth()
+            self._report(rows)
+        if rows != self._plan.num_rows:
+            raise self._wrong_rows(rows)
+        return again
+
+    def _follow_growth(self) -> None:
+        """Claim what columns of unknown length take beyond the guess."""
+        self._account.at_least(sum(max(filling.need, filling.taken) for filling in self._fillings.values()))
+
+    def _report(self, rows: int) -> None:
+        if self._on_progress is not None:
+            self._on_progress(
+                Progress(
+                    step="load",
+                    rows=rows,
+                    total_rows=self._plan.num_rows,
+                    bytes=self._copied,
+                    total_bytes=max(self._copied, self._plan.need),
+                )
+            )
+
+    def _pieces(self, columns: Sequence[ColumnPlan]) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """Cut the stream of batches at the borders of shards."""
+        rows = 0
+        checked: pa.Schema | None = None
+        for batch in self._reader.batches([column.name for column in columns]):
+            if self._cancelled():
+                raise Unavailable(f"the load of {self._plan.label} was cancelled - open it again", what="load")
+            if checked is None or not batch.schema.equals(checked):
+                self._check_types(batch.schema, columns)
+                checked = batch.schema
+            if rows + batch.num_rows > self._plan.num_rows:
+                raise self._wrong_rows(rows + batch.num_rows)
+            start = 0
+            while start < batch.num_rows:
+                shard, within = divmod(rows, self._plan.shard_rows)
+                piece = batch.slice(start, self._plan.shard_rows - within)
+                yield shard, piece
+                start += piece.num_rows
+                rows += piece.num_rows
+
+    def _check_types(self, schema: pa.Schema, columns: Sequence[ColumnPlan]) -> None:
+        for column in columns:
+            found = schema.field(column.name)
+            shape = kind_of(found)
+            planned = kind_of(column.field)
+            same = (shape.kind, shape.dtype, shape.shape) == (planned.kind, planned.dtype, planned.shape)
+            if not same or (shape.kind is ColumnKind.ARROW and found.type != column.field.type):
+                raise Corrupt(
+                    f"column {column.name!r} of {self._plan.label} is {column.field.type} by its catalog, but the store "
+                    f"gives {found.type} - restore the table, or roll back",
+                    expected=str(column.field.type),
+                    found=str(found.type),
+                )
+
+    def _wrong_rows(self, found: int) -> Corrupt:
+        more = found > self._plan.num_rows
+        return Corrupt(
+            f"{self._plan.label} has {self._plan.num_rows} rows, but the store gives {'at least ' * more}{found} - "
+            "restore the table, or roll back",
+            expected=self._plan.num_rows,
+            found=found,
+        )

@@ -1,0 +1,70 @@
+"""Batches of about 8 MiB out of a stream of batches of any size, without a copy where the source is large."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import pyarrow as pa
+
+__all__ = ["TARGET", "rechunk"]
+
+TARGET: Final = 8 << 20
+"""Bytes. One batch becomes one page of a file: larger pages are slow to write and to read (page faults)."""
+_FEWEST_ROWS: Final = 2
+"""A page with a single value is kept by Lance as a constant, for ever in its metadata cache."""
+_SKEW: Final = 2
+_PROGRESS: Final = 0.6
+
+
+def rechunk(batches: Iterable[pa.RecordBatch], target: int = TARGET) -> Iterator[pa.RecordBatch]:
+    """Cut and join batches to about ``target`` bytes and at least two rows each; the rows keep their order.
+
+    At most a few times ``target`` is held besides the source's own batch. Empty batches go.
+    """
+    held: pa.RecordBatch | None = None
+    for batch in _gather(batches, target):
+        if held is None:
+            held = batch
+        elif batch.num_rows < _FEWEST_ROWS:
+            held = _join([held, batch])
+        else:
+            yield held
+            held = batch
+    if held is not None:
+        yield held
+
+
+def _gather(batches: Iterable[pa.RecordBatch], target: int) -> Iterator[pa.RecordBatch]:
+    pending: list[pa.RecordBatch] = []
+    rows = size = 0
+    for batch in batches:
+        for piece in _split(batch, target):
+            full = size + piece.nbytes > target or size >= target // 2
+            if full and rows >= _FEWEST_ROWS:
+                yield _join(pending)
+                pending, rows, size = [], 0, 0
+            pending.append(piece)
+            rows += piece.num_rows
+            size += piece.nbytes
+    if pending:
+        yield _join(pending)
+
+
+def _split(batch: pa.RecordBatch, target: int) -> Iterator[pa.RecordBatch]:
+    """Cut into equal numbers of rows, and again where the rows are of very different sizes."""
+    parts = min(-(-batch.nbytes // target), batch.num_rows // _FEWEST_ROWS)
+    if parts <= 1:
+        if batch.num_rows:
+            yield batch
+        return
+    rows = -(-batch.num_rows // parts)
+    for start in range(0, batch.num_rows, rows):
+        piece = batch.slice(start, rows)
+        # A dictionary is shared by all pieces and does not get smaller by cutting.
+        skewed = piece.nbytes > _SKEW * target and piece.nbytes < _PROGRESS * batch.nbytes
+        yield from _split(piece, target) if skewed else (piece,)
+
+
+def _join(pieces: list[pa.RecordBatch]) -> pa.RecordBatch:
+    return pieces[0] if len(pieces) == 1 else pa.concat_batches(pieces)

@@ -1,0 +1,112 @@
+"""The hash of a file and the hash of a version's content, specified in docs/format/content-hash.md."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from blake3 import blake3
+
+from alluxio_lance.storage.place import Patch, Place
+
+__all__ = ["content_hash", "file_hash", "sort_maps"]
+
+_FOOTER: Final = struct.Struct("<QQQIIHH4s")
+"""Positions of column metadata and of the two offset tables, counts of buffers and columns, format, magic."""
+_ENTRY: Final = struct.Struct("<QQ")
+_MAGIC: Final = b"LANC"
+_LENGTH_DELIMITED: Final = 2
+_FIXED: Final = {1: 8, 5: 4}
+
+Shape = Mapping[int, "Shape | None"]
+# FileDescriptor.schema = 1; Schema.fields = 1, Schema.metadata = 5; Field.metadata = 10: the maps are None here.
+_DESCRIPTOR: Final[Shape] = {1: {1: {10: None}, 5: None}}
+
+
+def file_hash(place: Place, location: str, path: str, size: int, on_bytes: Callable[[int], None]) -> str:
+    """Hash a file with BLAKE3; a Lance file with the entries of its schema's metadata maps in sorted order.
+
+    Lance writes those maps in another order in every process, so that files with the same content differ there and
+    only there. For a file with at most one entry per map this is the plain BLAKE3 of the file.
+    """
+    patch = _sorted_schema(place, location, path, size) if path.endswith(".lance") else None
+    return place.hash(location, path, patch, on_bytes)
+
+
+def _sorted_schema(place: Place, location: str, path: str, size: int) -> Patch | None:
+    if size < _FOOTER.size:
+        return None
+    footer = _FOOTER.unpack(place.read(location, path, size - _FOOTER.size, _FOOTER.size))
+    table, buffers, magic = footer[2], footer[3], footer[7]
+    if magic != _MAGIC or not buffers or table + _ENTRY.size > size:
+        return None
+    offset, length = _ENTRY.unpack(place.read(location, path, table, _ENTRY.size))
+    if offset + length > size:
+        return None
+    try:
+        return Patch(offset, sort_maps(place.read(location, path, offset, length), _DESCRIPTOR))
+    except (IndexError, ValueError):
+        # A damaged schema is hashed as it is: the hash then differs, which is what tells of the damage.
+        return None
+
+
+def sort_maps(message: bytes, shape: Shape) -> bytes:
+    """Rewrite a protobuf message with the entries of its map fields sorted; its length stays.
+
+    Raises
+    ------
+    ValueError
+        When the bytes are no protobuf message.
+    """
+    records: list[tuple[int, bytes]] = []
+    maps: dict[int, list[bytes]] = {number: [] for number, inner in shape.items() if inner is None}
+    place = 0
+    while place < len(message):
+        start = place
+        key, place = _varint(message, place)
+        number, wire = key >> 3, key & 7
+        if wire == _LENGTH_DELIMITED:
+            length, begin = _varint(message, place)
+            place = begin + length
+            body = message[begin:place]
+            if number in shape:
+                body = sort_maps(body, shape[number] or {})
+            record = message[start:begin] + body
+        else:
+            place = _varint(message, place)[1] if wire == 0 else place + _FIXED[wire] if wire in _FIXED else -1
+            record = message[start:place]
+        if not start < place <= len(message):
+            raise ValueError("no protobuf message")
+        records.append((number, record))
+        if number in maps:
+            maps[number].append(record)
+    ordered = {number: iter(sorted(entries)) for number, entries in maps.items()}
+    return b"".join(next(ordered[number]) if number in ordered else record for number, record in records)
+
+
+def _varint(message: bytes, place: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = message[place]
+        place += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:  # noqa: PLR2004 - the continuation bit
+            return value, place
+        shift += 7
+
+
+def content_hash(schema: bytes, fragments: list[dict[str, Any]]) -> str:
+    """Hash the canonical description of a version: 64 hexadecimal digits.
+
+    Parameters
+    ----------
+    schema
+        The Arrow schema as an IPC message, with sorted metadata and without Lance's hints.
+    fragments
+        In order, one record each: ``{"files": [{"hash", "fields", "blobs": [hash, …]}, …], "deletions": hash or None,
+        "rows": rows that are left}``.
+    """
+    described = {"format": 1, "fragments": fragments, "schema": blake3(schema).hexdigest()}
+    return blake3(json.dumps(described, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

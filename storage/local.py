@@ -1,0 +1,155 @@
+"""A local folder as the place of tables."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path, PurePosixPath
+from typing import IO, Final
+
+from blake3 import blake3
+
+from alluxio_lance.errors import Corrupt, InvalidArgument
+from alluxio_lance.storage.place import LanceAddress, Patch
+
+__all__ = ["LocalRoot"]
+
+_CHUNK: Final = 8 << 20
+"""Bytes per read of the hash: large enough that BLAKE3 spreads it over all cores."""
+_MANIFESTS: Final = "_versions"
+
+
+class LocalRoot:
+    """Tables in folders below ``root``, which is created when it is missing."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+        self.root.mkdir(parents=True, exist_ok=True)
+
+    def _folder(self, location: str) -> Path:
+        parts = location.split("/")
+        if any(part in ("", ".", "..") or "\0" in part or "\\" in part for part in parts):
+            raise InvalidArgument(
+                f"{location!r} is no location of a table: give a path relative to the store's root, "
+                "without empty parts, '.', '..' or backslashes, such as datasets/cifar10.lance"
+            )
+        return self.root.joinpath(*parts)
+
+    def address(self, location: str) -> LanceAddress:
+        """Return the absolute path of the table's folder."""
+        return LanceAddress(str(self._folder(location)))
+
+    def files(self, location: str) -> dict[str, int]:
+        """Walk the table's folder; a file that goes away meanwhile is left out."""
+        folder = self._folder(location)
+        found: dict[str, int] = {}
+        for parent, _, names in os.walk(folder):
+            for name in names:
+                path = Path(parent, name)
+                try:
+                    found[path.relative_to(folder).as_posix()] = path.lstat().st_size
+                except FileNotFoundError:
+                    continue
+        return found
+
+    def read(self, location: str, path: str, offset: int, length: int) -> bytes:
+        """Read bytes of a file with one system call."""
+        with self._open(location, path) as file:
+            data = os.pread(file.fileno(), length, offset)
+        if len(data) != length:
+            raise Corrupt(
+                f"{self._folder(location) / path} ends before byte {offset + length}; roll back to an earlier version",
+                expected=offset + length,
+                found=offset + len(data),
+            )
+        return data
+
+    def hash(self, location: str, path: str, patch: Patch | None, on_bytes: Callable[[int], None]) -> str:
+        """Hash by plain reads: a disk error is an exception here, where a mapping would end the process."""
+        digest = blake3(max_threads=blake3.AUTO)
+        buffer = bytearray(_CHUNK)
+        view = memoryview(buffer)
+        offset = 0
+        with self._open(location, path) as file:
+            while count := file.readinto(buffer):  # type: ignore[attr-defined]  # an unbuffered binary file is a FileIO
+                if patch is not None:
+                    _apply(patch, view[:count], offset)
+                digest.update(view[:count])
+                offset += count
+                on_bytes(count)
+        return digest.hexdigest()
+
+    def _open(self, location: str, path: str) -> IO[bytes]:
+        full = self._folder(location) / path
+        try:
+            return full.open("rb", buffering=0)
+        except FileNotFoundError as missing:
+            raise Corrupt(
+                f"the file {full} is missing; roll back to an earlier version", expected=str(full), found=None
+            ) from missing
+
+    def harden(self, location: str, paths: Iterable[str]) -> None:
+        """Flush files and the folders that name them, up to the root."""
+        folder = self._folder(location)
+        files = [folder / path for path in paths]
+        folders = {parent for file in files for parent in file.parents if parent.is_relative_to(self.root)}
+        for path in (*files, *sorted(folders, reverse=True)):
+            _flush(path)
+
+    def remove(self, location: str, paths: Iterable[str]) -> None:
+        """Remove files, and the folders within the table that are empty afterwards."""
+        folder = self._folder(location)
+        for path in paths:
+            (folder / path).unlink(missing_ok=True)
+            for parent in PurePosixPath(path).parents[:-1]:
+                if not _remove_empty(folder / parent):
+                    break
+
+    def drop(self, location: str) -> None:
+        """Remove the folder, and its parents below the root that are empty afterwards."""
+        folder = self._folder(location)
+        for path in (folder / _MANIFESTS, folder):
+            if path.exists():
+                shutil.rmtree(path)
+        for parent in folder.parents:
+            if parent == self.root or not _remove_empty(parent):
+                break
+
+    def spool(self) -> IO[bytes]:
+        """Open a file without a name on the root's own disk."""
+        return tempfile.TemporaryFile(dir=self.root)
+
+    def free_bytes(self) -> int | None:
+        """Return what is free for this user on the root's disk."""
+        return shutil.disk_usage(self.root).free
+
+
+def _apply(patch: Patch, chunk: memoryview, offset: int) -> None:
+    start = max(patch.offset, offset)
+    stop = min(patch.offset + len(patch.data), offset + len(chunk))
+    if start < stop:
+        chunk[start - offset : stop - offset] = patch.data[start - patch.offset : stop - patch.offset]
+
+
+def _flush(path: Path) -> None:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        # Only files that Lance renews by itself, such as its version hint, may go away under a holder of the lock.
+        return
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _remove_empty(folder: Path) -> bool:
+    try:
+        folder.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True

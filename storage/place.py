@@ -1,0 +1,65 @@
+"""Where tables lie: the port between how Lance is driven and the disk or object store that holds the bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import IO, Protocol
+
+__all__ = ["LanceAddress", "Patch", "Place"]
+
+
+@dataclass(frozen=True, slots=True)
+class LanceAddress:
+    """What ``lance`` has to be told to reach a table."""
+
+    uri: str
+    storage_options: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """Bytes to hash in the place of those that the file has at this offset; the length is the same."""
+
+    offset: int
+    data: bytes
+
+
+class Place(Protocol):
+    """The folders of tables and the files in them. ``location`` names a table, ``path`` a file relative to it."""
+
+    def address(self, location: str) -> LanceAddress:
+        """Return what to give to Lance; `InvalidArgument` when the location leaves the root."""
+        ...
+
+    def files(self, location: str) -> dict[str, int]:
+        """List all files of a table with their sizes; empty when there is none."""
+        ...
+
+    def read(self, location: str, path: str, offset: int, length: int) -> bytes:
+        """Read bytes of a file; `Corrupt` when the file is missing or shorter."""
+        ...
+
+    def hash(self, location: str, path: str, patch: Patch | None, on_bytes: Callable[[int], None]) -> str:
+        """Hash a file with BLAKE3 (64 hexadecimal digits); ``on_bytes`` hears how many bytes each step hashed."""
+        ...
+
+    def harden(self, location: str, paths: Iterable[str]) -> None:
+        """Make files survive a loss of power, as far as the place does not do so by itself."""
+        ...
+
+    def remove(self, location: str, paths: Iterable[str]) -> None:
+        """Remove files; missing ones are no error."""
+        ...
+
+    def drop(self, location: str) -> None:
+        """Remove the whole table, its manifests first; a missing or half removed one is no error."""
+        ...
+
+    def spool(self) -> IO[bytes]:
+        """Open an unnamed temporary file, which is gone with its process."""
+        ...
+
+    def free_bytes(self) -> int | None:
+        """Return how much still fits, where the place can tell."""
+        ...

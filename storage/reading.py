@@ -1,0 +1,139 @@
+"""One version of a table, read as a stream with a bounded amount read ahead."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, Self
+
+import lance
+import pyarrow as pa
+
+from alluxio_lance.errors import Corrupt, InvalidArgument, NotFound
+from alluxio_lance.storage.encoding import is_fixed_width, user_schema
+from alluxio_lance.storage.faults import lance_faults
+
+__all__ = ["LanceTableReader"]
+
+_READ_AHEAD: Final = 4
+"""Batches in flight: enough to keep two cores decoding while the caller copies one."""
+_MOST_ROWS: Final = 1 << 20
+
+
+class LanceTableReader:
+    """Implements ``TableReader`` on a Lance dataset that is checked out at a version."""
+
+    def __init__(self, dataset: lance.LanceDataset, where: str) -> None:
+        self._dataset: lance.LanceDataset | None = dataset
+        self._where = where
+        with lance_faults(where):
+            self._schema = user_schema(dataset.scanner(blob_handling="all_binary").projected_schema)
+            self._num_rows = int(dataset.count_rows())
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The Arrow schema, without Lance's hints."""
+        return self._schema
+
+    @property
+    def num_rows(self) -> int:
+        """The number of rows."""
+        return self._num_rows
+
+    def batches(self, columns: Sequence[str], *, batch_bytes: int = 8 << 20) -> Iterator[pa.RecordBatch]:
+        """Stream all rows in order.
+
+        Parameters
+        ----------
+        columns
+            Names of top-level columns, in the order in which the batches shall have them.
+        batch_bytes
+            About how many bytes a batch has; fixed-width columns by their width, others by the table's average.
+
+        Raises
+        ------
+        NotFound
+            When a column does not exist.
+        Corrupt
+            When a file is missing or cannot be read, or when rows are missing at the end.
+        """
+        dataset = self._open()
+        schema = self._project(columns)
+        rows = self._rows_per_batch(dataset, schema, batch_bytes)
+        return self._stream(dataset, schema, rows, batch_bytes)
+
+    def _project(self, columns: Sequence[str]) -> pa.Schema:
+        if not columns:
+            raise InvalidArgument(f"reading {self._where} needs at least one column")
+        missing = [name for name in columns if name not in self._schema.names]
+        if missing:
+            raise NotFound(f"{self._where} has no column {missing[0]!r}; it has {', '.join(self._schema.names)}")
+        return pa.schema([self._schema.field(name) for name in columns], self._schema.metadata)
+
+    def _rows_per_batch(self, dataset: lance.LanceDataset, schema: pa.Schema, batch_bytes: int) -> int:
+        width = sum(_bits(field.type) for field in schema if is_fixed_width(field.type)) / 8
+        if not all(is_fixed_width(field.type) for field in schema):
+            with lance_faults(self._where):
+                width += self._stored_bytes(dataset) / max(self._num_rows, 1)
+        return max(1, min(_MOST_ROWS, int(batch_bytes // max(width, 1 / 8))))
+
+    def _stored_bytes(self, dataset: lance.LanceDataset) -> int:
+        """Return the bytes of all data files: an upper bound of what the variable columns take, if they are plain."""
+        return sum(
+            file.file_size_bytes or 0 for fragment in dataset.get_fragments() for file in fragment.metadata.files
+        )
+
+    def _stream(
+        self, dataset: lance.LanceDataset, schema: pa.Schema, rows: int, batch_bytes: int
+    ) -> Iterator[pa.RecordBatch]:
+        seen = 0
+        scanner = self._scan(dataset, schema, rows, batch_bytes)
+        while True:
+            with lance_faults(self._where):
+                batch = next(scanner, None)
+            if batch is None:
+                break
+            seen += batch.num_rows
+            yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
+        if seen != self._num_rows:
+            raise Corrupt(
+                f"{self._where} ended after {seen} of {self._num_rows} rows; roll back to an earlier version",
+                expected=self._num_rows,
+                found=seen,
+            )
+
+    def _scan(self, dataset: lance.LanceDataset, schema: pa.Schema, rows: int, batch_bytes: int) -> Any:
+        with lance_faults(self._where):
+            return iter(
+                dataset.to_batches(
+                    columns=schema.names,
+                    batch_size=rows,
+                    batch_readahead=_READ_AHEAD,
+                    fragment_readahead=1,
+                    io_buffer_size=max(_READ_AHEAD * batch_bytes, 32 << 20),
+                    scan_in_order=True,
+                    blob_handling="all_binary",
+                )
+            )
+
+    def _open(self) -> lance.LanceDataset:
+        if self._dataset is None:
+            raise InvalidArgument(f"the reader of {self._where} is closed: open the version again")
+        return self._dataset
+
+    def close(self) -> None:
+        """Let go of the table; a second call does nothing. Streams that are under way still end."""
+        self._dataset = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _bits(type_: Any) -> int:
+    if isinstance(type_, pa.BaseExtensionType):
+        return _bits(type_.storage_type)
+    if pa.types.is_fixed_size_list(type_):
+        return int(type_.list_size) * _bits(type_.value_type)
+    return int(type_.bit_width)
