@@ -20,7 +20,7 @@ from alluxio_lance.bench.results import Epoch, Measurement, Prepared, Results
 from alluxio_lance.bench.steps import environment, forget_pages, run_step
 from alluxio_lance.bench.summary import summarize
 from alluxio_lance.bench.ways import BASELINE, LIMIT, WAYS
-from alluxio_lance.errors import AlluxioLanceError, Internal
+from alluxio_lance.errors import AlluxioLanceError, Internal, Unavailable
 
 __all__ = ["Plan", "Step", "run_plan"]
 
@@ -66,6 +66,8 @@ class _Run:
     total: int
     done: int = 0
     env: Mapping[str, str] = field(default_factory=dict)
+    no_sidecar: str = ""
+    """Why there is no sidecar, when one was wanted."""
     pythons: dict[str, Path] = field(default_factory=dict)
     prepared: dict[str, Prepared] = field(default_factory=dict)
     measurements: list[Measurement] = field(default_factory=list)
@@ -92,6 +94,8 @@ class _Run:
         state, reason, prepare_s, size = "measured", "", 0.0, 0
         try:
             state = "unavailable"
+            if entry.sidecar and self.no_sidecar:
+                raise Unavailable(self.no_sidecar, what="sidecar")
             self.pythons[way] = python_for(
                 entry,
                 self.plan.venvs,
@@ -159,9 +163,7 @@ class _Run:
     def turns(self) -> list[tuple[str, int]]:
         """List what one repetition measures: each way with each number of workers."""
         return [
-            (way, workers)
-            for way in self.plan.ways
-            for workers in (self.plan.workers if WAYS[way].workers else (0,))
+            (way, workers) for way in self.plan.ways for workers in (self.plan.workers if WAYS[way].workers else (0,))
         ]
 
 
@@ -180,7 +182,7 @@ def run_plan(plan: Plan, on_step: Callable[[Step], None]) -> Results:
     turns = run.turns()
     run.total = len(plan.ways) + plan.repetitions * len(turns)
     with ExitStack() as open_until_the_end:
-        run.env = environment(_made(plan.work / "home"), {})
+        run.env = environment(_made(plan.work / "home"))
         prepare_all(run, open_until_the_end)
         measure_all(run, turns)
     for needed in (BASELINE, LIMIT):
@@ -198,12 +200,17 @@ def run_plan(plan: Plan, on_step: Callable[[Step], None]) -> Results:
 
 
 def prepare_all(run: _Run, open_until_the_end: ExitStack) -> None:
-    """Prepare the ways in their order; the first that needs the sidecar starts it for the rest of the run."""
+    """Prepare the ways in their order; the sidecar, if one of them needs it, runs until the end."""
+    if any(WAYS[way].sidecar for way in run.plan.ways):
+        run.tell("start a sidecar")
+        try:
+            address = open_until_the_end.enter_context(run.plan.sidecar(run.plan.work / "sidecar"))
+        except AlluxioLanceError as error:
+            run.no_sidecar = error.message
+        else:
+            run.env = {**run.env, "ALLUXIO_LANCE_ADDRESS": address}
     for way in run.plan.ways:
         run.tell(f"prepare {way}")
-        if WAYS[way].sidecar and "ALLUXIO_LANCE_ADDRESS" not in run.env.keys() - os.environ.keys():
-            address = open_until_the_end.enter_context(run.plan.sidecar(run.plan.work / "sidecar"))
-            run.env = environment(run.plan.work / "home", {"ALLUXIO_LANCE_ADDRESS": address})
         run.prepare(way)
         run.done += 1
 

@@ -39,7 +39,7 @@ def filesystem_of(folder: Path) -> str:
     place, best, kind = str(folder.resolve()), "", "unknown"
     for text in Path("/proc/self/mounts").read_text().splitlines():
         _, mount, this, *_ = text.split()
-        inside = mount == "/" or place == mount or place.startswith(f"{mount}/")
+        inside = mount in {"/", place} or place.startswith(f"{mount}/")
         if inside and len(mount) >= len(best):
             best, kind = mount, this
     return f"{kind} (memory)" if kind in _MEMORY_FILESYSTEMS else kind

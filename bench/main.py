@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
-import subprocess
-import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -14,15 +11,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from alluxio_lance.bench.driver import Plan, Step, run_plan
 from alluxio_lance.bench.peers import default_folder
-from alluxio_lance.bench.report import print_report
+from alluxio_lance.bench.report import print_report, say
 from alluxio_lance.bench.results import Results
 from alluxio_lance.bench.service import serving
-from alluxio_lance.bench.ways import OURS, WAYS, chosen
-from alluxio_lance.errors import AlluxioLanceError, InvalidArgument, Unavailable
+from alluxio_lance.bench.ways import chosen
+from alluxio_lance.errors import InvalidArgument, Unavailable
 
-__all__ = ["main", "run"]
-
-_MICRO = Path(__file__).resolve().parent / "micro"
+__all__ = ["run"]
 
 
 def run(
@@ -57,13 +52,13 @@ def run(
     epochs
         In each repetition, at least 2.
     quick
-        Show that everything works, in one or two minutes; not for numbers that are to be believed.
+        Show that everything works, in a few minutes; not for numbers that are to be believed.
     install
-        Make virtual environments for peers that the project's environment lacks (``bench/peers.txt``).
+        Make virtual environments for the peers that the project's environment lacks (``bench/peers.txt``).
     out
         The folder for the three files; made if it is missing.
     work
-        The folder whose disk is measured, about 3 GB free; by default the system's temporary folder. What is written
+        A folder on the disk to be measured, with 4 GB free; by default the system's temporary folder. What is written
         there is removed at the end.
     venvs
         Where the peers' environments lie and stay; ``bench/.venvs`` in a checkout by default.
@@ -75,7 +70,7 @@ def run(
     Returns
     -------
     Results
-        What the JSON holds. A peer that could not be measured is in it with its reason.
+        What the JSON holds. A way that could not be measured is in it with its state and its reason.
 
     Raises
     ------
@@ -86,13 +81,12 @@ def run(
     Internal
         When the ways that all ratios need could not be measured.
     """
-    rows = rows or (4096 if quick else 20_000)
-    repetitions = repetitions or (2 if quick else 5)
-    check(rows, batch_size, workers, repetitions, epochs)
-    names = chosen(list(ways) if ways is not None else None)
-    plots = plotting()
+    rows = (4096 if quick else 20_000) if rows is None else rows
+    repetitions = (2 if quick else 5) if repetitions is None else repetitions
+    check(rows=rows, batch_size=batch_size, workers=workers, repetitions=repetitions, epochs=epochs)
+    names, write_plots = chosen(ways), plotting()
     console = console or Console()
-    with tempfile.TemporaryDirectory(prefix="alluxio-lance-bench-", dir=work, ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(prefix="alluxio-lance-bench-", dir=work) as folder:
         plan = Plan(
             ways=names,
             rows=rows,
@@ -110,13 +104,13 @@ def run(
         results = with_progress(plan, console)
     out.mkdir(parents=True, exist_ok=True)
     results.write_json(out / "bench.json")
-    png, svg = plots(results, out)
+    png, svg = write_plots(results, out)
     print_report(results, console)
-    console.print(f"\nWritten: {out / 'bench.json'}, {png}, {svg}", highlight=False, soft_wrap=True)
+    say(console, f"\nWritten: {out / 'bench.json'}, {png}, {svg}")
     return results
 
 
-def check(rows: int, batch_size: int, workers: Sequence[int], repetitions: int, epochs: int) -> None:
+def check(*, rows: int, batch_size: int, workers: Sequence[int], repetitions: int, epochs: int) -> None:
     """Refuse what makes no run.
 
     Raises
@@ -132,8 +126,8 @@ def check(rows: int, batch_size: int, workers: Sequence[int], repetitions: int, 
         raise InvalidArgument(f"workers is {list(workers)}: give different numbers, 0 or more")
 
 
-def plotting() -> "Plots":
-    """Load what draws, before anything is measured for an hour in vain.
+def plotting() -> Callable[[Results, Path], tuple[Path, Path]]:
+    """Load what draws, before anything is measured in vain.
 
     Raises
     ------
@@ -141,7 +135,21 @@ def plotting() -> "Plots":
         When matplotlib is missing.
     """
     try:
-        from alluxio_lance.bench.plot import write_plots  # noqa: PLC0415 - matplotlib is wanted by the benchmark alone
+        from alluxio_lance.bench.plot import write_plots  # noqa: PLC0415 - only the benchmark wants matplotlib
     except ModuleNotFoundError as error:
-        raise Unavailable(f"the benchmark draws with {error.name}, which is not installed: install matplotlib") from error
+        raise Unavailable(
+            f"the benchmark draws with {error.name}, which is not installed", what="matplotlib"
+        ) from error
     return write_plots
+
+
+def with_progress(plan: Plan, console: Console) -> Results:
+    """Run a plan under a progress bar that says what is being done."""
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("start", total=None)
+
+        def show(step: Step) -> None:
+            progress.update(task, description=step.what, completed=step.done, total=step.total)
+
+        return run_plan(plan, show)

@@ -132,12 +132,14 @@ def make(home: Path, requirement: str) -> None:
     # addsitedir, since a bare path would leave out the project's own .pth files, and with them its editable install.
     own = home / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
     (own / "project.pth").write_text(f"import site; site.addsitedir({site_packages()!r})\n")
-    command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", requirement]
+    command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", requirement]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_INSTALL_S)
     except subprocess.TimeoutExpired as error:
         raise Unavailable(f"{requirement} was not installed within {_INSTALL_S} s", what=requirement) from error
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
-        raise Unavailable(f"{requirement} cannot be installed: {lines[-1] if lines else 'pip failed'}", what=requirement)
+        raise Unavailable(
+            f"{requirement} cannot be installed: {lines[-1] if lines else 'pip failed'}", what=requirement
+        )
     (home / _STAMP).write_text(stamp(requirement))

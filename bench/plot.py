@@ -1,4 +1,7 @@
-"""The plot: a bar for each way and number of workers, whiskers from the lowest to the highest repetition."""
+"""The plot: a point for each way and number of workers, whiskers from the lowest to the highest repetition.
+
+Points and no bars: on a logarithmic axis the length of a bar means nothing.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,12 @@ from pathlib import Path
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from alluxio_lance.bench.results import Line, Results
+from alluxio_lance.bench.results import Results
 from alluxio_lance.bench.ways import LIMIT, OURS
 
 __all__ = ["draw", "write_plots"]
 
-_GREY, _OURS, _TEXT = "#9aa5b1", "#0f766e", "#1f2933"
+_OTHERS, _OURS, _TEXT = "#7b8794", "#0f766e", "#1f2933"
 
 
 def write_plots(results: Results, folder: Path) -> tuple[Path, Path]:
@@ -33,20 +36,23 @@ def draw(results: Results) -> Figure:
     panels = figure.subplots(len(groups), 1, sharex=True, squeeze=False, height_ratios=heights)
     for axes, workers in zip(panels[:, 0], groups, strict=True):
         lines = sorted((line for line in results.lines if line.workers == workers), key=lambda line: line.later.median)
-        axes.barh(
-            [results.way(line.way).title for line in lines],
-            [line.later.median for line in lines],
-            xerr=whiskers(lines),
-            color=[_OURS if line.way == OURS else _GREY for line in lines],
-            ecolor=_TEXT,
-            capsize=2,
-            height=0.7,
-        )
+        for place, line in enumerate(lines):
+            axes.errorbar(
+                line.later.median,
+                place,
+                xerr=[[line.later.median - line.later.min], [line.later.max - line.later.median]],
+                fmt="o",
+                markersize=7,
+                color=_OURS if line.way == OURS else _OTHERS,
+                capsize=3,
+            )
+        axes.set_yticks(range(len(lines)), [results.way(line.way).title for line in lines])
+        axes.set_ylim(-0.6, len(lines) - 0.4)
         limit = [line.later.median for line in results.lines if line.way == LIMIT]
         axes.axvline(limit[0], color=_TEXT, linestyle=":", linewidth=1)
         axes.set_xscale("log")
         axes.set_title(f"num_workers={workers}", loc="left", fontsize=10, color=_TEXT)
-        axes.grid(axis="x", which="major", color="#e4e7eb")
+        axes.grid(axis="both", which="major", color="#e4e7eb")
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
     panels[-1, 0].set_xlabel("samples per second, later epochs (log scale); dotted: memcpy, one thread")
@@ -58,11 +64,3 @@ def draw(results: Results) -> Figure:
         color=_TEXT,
     )
     return figure
-
-
-def whiskers(lines: list[Line]) -> list[list[float]]:
-    """Return the distances from the medians down to the lowest and up to the highest repetition."""
-    return [
-        [line.later.median - line.later.min for line in lines],
-        [line.later.max - line.later.median for line in lines],
-    ]

@@ -1,71 +1,76 @@
-"""The table on the screen: one block for each number of workers, ways without a number below, and what it does not say."""
+"""The tables on the screen, one for each number of workers; ways without a number; and what the numbers do not say."""
 
 from __future__ import annotations
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from alluxio_lance.bench.results import Line, Results, Spread
+from alluxio_lance.bench.results import Results
+from alluxio_lance.bench.ways import SHUFFLES
 
-__all__ = ["print_report", "table"]
+__all__ = ["print_report", "say", "table"]
 
 
 def print_report(results: Results, console: Console) -> None:
     """Print everything that a reader needs to judge the numbers."""
-    console.print(table(results))
+    settings, machine = results.settings, results.machine
+    say(
+        console,
+        f"Samples per second: {settings['rows']:,} rows of uint8[3, 64, 64] + label, batch {settings['batch_size']}, "
+        f"shuffled; median and range of {settings['repetitions']} repetitions",
+    )
+    for workers in sorted({line.workers for line in results.lines}):
+        console.print(table(results, workers))
     for way in results.ways:
         if way.state != "measured":
-            console.print(f"[bold]{way.title}[/bold] {way.state}: {way.reason}", soft_wrap=True, highlight=False)
-    machine = results.machine
-    console.print(
-        f"\n{machine['cpus']} CPUs ({machine['cpu']}), {machine['memory_bytes'] / 2**30:.0f} GiB, "
-        f"{machine['filesystem']}, load {machine['load_average']:.1f} before; {results.seconds:.0f} s in all.",
-        highlight=False,
+            say(console, f"{way.title} {way.state}: {way.reason}")
+    say(
+        console,
+        f"{machine['cpus']} CPUs ({machine['cpu']}), {machine['memory_bytes'] / 2**30:.0f} GiB, "
+        f"{machine['filesystem']}, load {machine['load_average']:.1f} before; {results.seconds:.0f} s in all.\n",
     )
-    console.print("What the numbers do not say:")
+    shuffles = {results.way(line.way).shuffle for line in results.lines}
+    for name, meaning in SHUFFLES.items():
+        if name in shuffles:
+            say(console, f"shuffle {name}: {meaning}")
+    say(console, "\nWhat the numbers do not say:")
     for note in results.notes:
-        console.print(f" • {note}", highlight=False)
+        say(console, f"* {note}")
 
 
-def table(results: Results) -> Table:
-    """Lay out the lines: the median of the repetitions, and in brackets the lowest and the highest of them."""
-    settings = results.settings
-    made = Table(
-        title=f"Samples per second, {settings['rows']:,} rows of uint8[3, 64, 64] + label, batch {settings['batch_size']}, "
-        f"median [min – max] of {settings['repetitions']} repetitions",
-        title_justify="left",
-    )
-    made.add_column("way")
-    made.add_column("workers", justify="right")
-    made.add_column("shuffle")
-    made.add_column("epoch 1", justify="right")
-    made.add_column("later epochs", justify="right")
-    made.add_column("× np.memmap", justify="right")
-    made.add_column("× memcpy", justify="right")
-    previous: Line | None = None
+def say(console: Console, text: str) -> None:
+    """Print a text as it is, for the terminal to wrap: reasons and paths may hold what looks like markup."""
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def table(results: Results, workers: int) -> Table:
+    """Lay out the lines with one number of workers, in 80 columns; rates are in thousands of samples per second."""
+    made = Table(box=SIMPLE_HEAD, title=f"num_workers={workers}", title_justify="left", pad_edge=False)
+    made.add_column("way", no_wrap=True)
+    made.add_column("shuffle", no_wrap=True)
+    for heading in ("epoch 1", "later", "range", "x memmap", "x memcpy"):
+        made.add_column(heading, justify="right", no_wrap=True)
     for line in results.lines:
-        if previous is not None and previous.workers != line.workers:
-            made.add_section()
-        way = results.way(line.way)
-        made.add_row(
-            way.title,
-            str(line.workers),
-            way.shuffle,
-            rates(line.first),
-            rates(line.later),
-            ratios(line.of_memmap),
-            ratios(line.of_memcpy),
-        )
-        previous = line
+        if line.workers == workers:
+            way = results.way(line.way)
+            made.add_row(
+                way.title,
+                way.shuffle,
+                f"{thousands(line.first.median)}k",
+                f"{thousands(line.later.median)}k",
+                f"{thousands(line.later.min)}-{thousands(line.later.max)}",
+                ratio(line.of_memmap.median),
+                ratio(line.of_memcpy.median),
+            )
     return made
 
 
-def rates(spread: Spread) -> str:
-    """Write samples per second, in thousands."""
-    return f"{spread.median / 1e3:,.1f}k [{spread.min / 1e3:,.0f} – {spread.max / 1e3:,.0f}]"
+def thousands(rate: float) -> str:
+    """Write samples per second in thousands, without digits that the spread makes meaningless."""
+    return f"{rate / 1e3:.1f}" if rate < 100e3 else f"{rate / 1e3:,.0f}"  # noqa: PLR2004 - three or four digits
 
 
-def ratios(spread: Spread) -> str:
-    """Write a ratio with enough digits to tell slow ways apart."""
-    digits = 2 if spread.median >= 0.1 else 3  # noqa: PLR2004 - below a tenth two digits say nothing
-    return f"{spread.median:.{digits}f} [{spread.min:.{digits}f} – {spread.max:.{digits}f}]"
+def ratio(value: float) -> str:
+    """Write a ratio with two digits that say something."""
+    return f"{value:.2f}" if value >= 0.1 else f"{value:.3f}"  # noqa: PLR2004 - below a tenth two digits say nothing

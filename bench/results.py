@@ -9,24 +9,37 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
+from alluxio_lance.bench.ways import OURS
+
 __all__ = ["NOTES", "Epoch", "Line", "Measurement", "Prepared", "Results", "Spread"]
 
 SCHEMA: Final = 1
 
 NOTES: Final = (
-    "Ratios of one run on one machine. The absolute numbers move with the machine and with its other users; they are "
-    "not to be compared with those of another run.",
-    "Nothing is trained and nothing is decoded or augmented: a training step or a JPEG decoder takes longer than most of "
-    "these loaders and would hide their differences.",
-    "All data lie on the local disk, which is not what webdataset, MosaicML streaming and litdata are made for: they "
-    "stream from object stores.",
-    "Rows are random bytes of one size; no format could compress them, and no variable length was handled.",
-    "Epoch 1 of a way that reads files starts with those files dropped from the page cache and with its workers still to "
-    "start. alluxio.torch.Dataset has its data hot in the sidecar by then: the time for that is under prepare_s.",
-    "Shuffles differ, see the column: only 'rows' is a permutation of all rows. memcpy does not shuffle, uses one thread "
-    "and writes into one buffer again and again: a yardstick, not a loader.",
-    "The checks that every row came once are part of the time taken (a copy of 8 bytes a row).",
+    (
+        "Ratios of one run on one machine. The absolute numbers move with the machine and with its other users; they "
+        "are not to be compared with those of another run."
+    ),
+    (
+        "Nothing is trained, and nothing is decoded or augmented: a training step or a JPEG decoder takes longer than "
+        "most of these loaders and would hide their differences."
+    ),
+    (
+        "All data lie on the local disk, which is not what webdataset, MosaicML streaming and litdata are made for: "
+        "they stream from object stores."
+    ),
+    "Rows are random bytes of one size: nothing was compressed, and no value had a variable length.",
+    (
+        "Epoch 1 of a way that reads files starts with its files dropped from the page cache and its workers still to "
+        "start. alluxio-lance has its rows hot in the sidecar by then; how long that took is under prepare_s."
+    ),
+    (
+        "Shuffles differ, and a weaker one is cheaper. memcpy does not shuffle, uses one thread and writes into one "
+        "buffer again and again: a yardstick, not a loader."
+    ),
+    "The check that every row came once is in the time taken: a copy of 8 bytes a row.",
 )
+"""What the numbers do not say; printed below the table and written into the JSON."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +143,14 @@ class Results:
     def write_json(self, path: Path) -> None:
         """Write everything, measurements included."""
         path.write_text(json.dumps(asdict(self), indent=2, default=str) + "\n")
+
+    @property
+    def ok(self) -> bool:
+        """False when alluxio-lance was asked for and has no number, or when any way broke or delivered wrong rows.
+
+        A peer that could not be installed is no failure of the benchmark.
+        """
+        return not any(way.state == "failed" or (way.way == OURS and way.state != "measured") for way in self.ways)
 
     def way(self, name: str) -> Prepared:
         """Find what became of a way."""

@@ -18,7 +18,7 @@ from alluxio_lance.errors import Unavailable
 __all__ = ["environment", "forget_pages", "run_step"]
 
 
-def environment(home: Path, more: Mapping[str, str]) -> dict[str, str]:
+def environment(home: Path) -> dict[str, str]:
     """Return the environment of the processes: libraries put their caches into the work folder and stay off the net."""
     return {
         **os.environ,
@@ -27,7 +27,6 @@ def environment(home: Path, more: Mapping[str, str]) -> dict[str, str]:
         "HF_HOME": str(home / "huggingface"),
         "HF_HUB_OFFLINE": "1",
         "LITDATA_DISABLE_VERSION_CHECK": "1",
-        **more,
     }
 
 
@@ -54,7 +53,7 @@ def run_step(
     with tempfile.TemporaryDirectory(prefix="alluxio-lance-bench-") as folder:
         job_file, result_file, log = Path(folder, "job.json"), Path(folder, "result.json"), Path(folder, "log.txt")
         job_file.write_text(job.to_json())
-        command = [python, "-P", "-m", "alluxio_lance.bench.worker", step, job_file, result_file]
+        command = [str(python), "-P", "-m", "alluxio_lance.bench.worker", step, str(job_file), str(result_file)]
         with log.open("w") as output:
             # A session of its own, so that its DataLoader workers end with it.
             process = subprocess.Popen(command, env=env, stdout=output, stderr=output, start_new_session=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import sqlalchemy as sa
 
@@ -15,6 +15,9 @@ from alluxio_lance.catalog.migrating import bring_up_to_date
 from alluxio_lance.catalog.operations import Operations
 from alluxio_lance.catalog.reading import Reading
 from alluxio_lance.catalog.transactions import Clock, utc_now
+
+if TYPE_CHECKING:
+    from alluxio_lance.lifecycle.ports import Catalog
 
 __all__ = ["DatabaseCatalog"]
 
@@ -63,3 +66,9 @@ class DatabaseCatalog(Operations, Locks, Reading, Changing, Leases):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+if TYPE_CHECKING:
+
+    def _satisfies_the_port(catalog: DatabaseCatalog) -> Catalog:
+        return catalog

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 import sqlalchemy as sa
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from alluxio_lance.errors import Unavailable
+from alluxio_lance.errors import InvalidArgument, Unavailable
 
 __all__ = ["WRITES", "Database", "database_of"]
 
@@ -59,9 +59,8 @@ class _SQLite:
     def url(self, url: sa.URL) -> sa.URL:
         """Refuse a database in memory: each connection would see its own."""
         if not url.database or url.database == ":memory:" or url.query.get("mode") == "memory":
-            raise Unavailable(
-                "an SQLite catalog needs a file, since its connections share it: give sqlite:////absolute/path/catalog.db",
-                what="catalog",
+            raise InvalidArgument(
+                "an SQLite catalog needs a file, since its connections share it: give sqlite:////absolute/path/catalog.db"
             )
         return url.set(drivername="sqlite+pysqlite")
 
@@ -109,7 +108,8 @@ def _use_write_ahead_log(engine: sa.Engine) -> None:
             with _raw(engine) as connection:
                 (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+            # The low byte: busy has several extended codes.
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
             time.sleep(random.uniform(0.01, 0.05))  # noqa: S311 - no secret
         else:
@@ -184,7 +184,7 @@ class _MySQL(_Server):
 
     def is_lost(self, error: sa.exc.DBAPIError) -> bool:
         """Deadlock, and MariaDB's "record has changed since last read"."""
-        arguments = getattr(error.orig, "args", ())
+        arguments: tuple[Any, ...] = getattr(error.orig, "args", ())
         return bool(arguments) and arguments[0] in (1213, 1020)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -57,7 +58,7 @@ def root(
             show_default=False,
         ),
     ] = None,
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001 - its callback has done the work
         bool, Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
@@ -71,7 +72,7 @@ def root(
     context.obj = Session.begin(address, embedded)
 
 
-_PANELS = {
+_PANELS: dict[str, dict[str, Callable[..., None]]] = {
     "Begin": {"up": up, "demo": demo, "doctor": doctor, "bench": bench},
     "Bring data in": {"register": register, "update": update},
     "Look": {"list": list_resources, "show": show, "history": history},

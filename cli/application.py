@@ -34,7 +34,7 @@ class Application(TyperGroup):
         try:
             # Outside of its standalone mode typer raises what went wrong and returns the code of an early exit.
             code = super().main(words, prog_name, complete_var, standalone_mode=False, **extra)
-        except Exception as error:  # noqa: BLE001 - the last place: no traceback reaches a person unasked
+        except Exception as error:
             if os.environ.get("ALLUXIO_LANCE_DEBUG") == "1":
                 raise
             code = report(error, Console(stderr=True), as_json="--json" in words)

@@ -56,7 +56,8 @@ def prefetch(
     if as_json:
         session.print_json({"uri": uri, "rows": last.rows, "bytes": last.bytes, "seconds": seconds})
         return
-    text = f" is hot: {count(last.rows)} rows, {size(last.bytes)} in {duration(seconds)}"
+    loaded = f", {size(last.bytes)}" if last.bytes else ""
+    text = f" is hot: {count(last.rows)} rows{loaded} in {duration(seconds)}"
     session.out.print(Text.assemble((uri, "bold"), text), soft_wrap=True)
 
 
@@ -69,4 +70,6 @@ def evict(context: Context, resource: Selected, as_json: Json = False) -> None:
     if as_json:
         session.print_json({"uri": uri, "freed_bytes": freed})
     else:
-        session.out.print(Text.assemble((uri, "bold"), f" is no longer hot: {size(freed)} are free again"), soft_wrap=True)
+        session.out.print(
+            Text.assemble((uri, "bold"), f" is no longer hot: {size(freed)} are free again"), soft_wrap=True
+        )

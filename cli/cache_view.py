@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 from rich.console import Group, RenderableType
@@ -11,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from alluxio_lance.cli.human import age, count, duration, size
-from alluxio_lance.cli.look import table
+from alluxio_lance.cli.look import cut, flowing, number, table, whole
 
 if TYPE_CHECKING:
     from alluxio_lance.client.cache import CacheStatistics, LeaseInfo, ResidentVersion
@@ -22,12 +23,16 @@ _BAR: Final = 30
 _NARROW: Final = 0.75
 """Used part of the budget from which on the bar turns yellow."""
 _FULL: Final = 0.92
+_LONGEST: Final = 60
+"""Characters of a list of columns or of a command line."""
 
 
 def cache_view(statistics: CacheStatistics, now: datetime) -> Group:
     """Return budget, hot versions and readers."""
     parts: list[RenderableType] = [
-        Text.assemble("node ", (statistics.node, "bold"), f", sidecar {statistics.pid}, started ", age(statistics.started_at, now)),
+        Text.assemble(
+            "node ", (statistics.node, "bold"), f", sidecar {statistics.pid}, started ", age(statistics.started_at, now)
+        ),
         _budget(statistics),
         Text(
             f"{count(statistics.opens)} opens, {count(statistics.hits)} found all hot, "
@@ -38,7 +43,7 @@ def cache_view(statistics: CacheStatistics, now: datetime) -> Group:
         hot_table(statistics.versions) if statistics.versions else Text("nothing is hot yet", style="dim"),
     ]
     if statistics.leases:
-        parts.append(_readers(statistics.leases, now))
+        parts += [Text(), _readers(statistics.leases, now)]
     return Group(*parts)
 
 
@@ -55,15 +60,17 @@ def _budget(statistics: CacheStatistics) -> Text:
 
 def hot_table(versions: Sequence[ResidentVersion]) -> Table:
     """Return one row per version in shared memory."""
-    view = table("Hot versions")
-    view.add_column("Version", overflow="fold", min_width=16)
-    view.add_column("Role", no_wrap=True)
-    view.add_column("Size", justify="right", no_wrap=True)
-    view.add_column("Rows", justify="right", no_wrap=True)
-    view.add_column("Pages", no_wrap=True)
-    view.add_column("Leases", justify="right")
-    view.add_column("Load", justify="right", no_wrap=True)
-    view.add_column("Columns", overflow="ellipsis", no_wrap=True)
+    view = table(
+        "Hot versions",
+        flowing("Version"),
+        whole("Role"),
+        number("Size"),
+        number("Rows"),
+        whole("Pages"),
+        number("Leases"),
+        number("Load"),
+        flowing("Columns"),
+    )
     for version in versions:
         hot = version.status == "hot"
         view.add_row(
@@ -74,19 +81,21 @@ def hot_table(versions: Sequence[ResidentVersion]) -> Table:
             version.pages.value if version.pages else "",
             count(version.leases),
             duration(version.load_seconds) if hot else "",
-            Text(", ".join(version.columns)),
+            Text(cut(", ".join(version.columns), _LONGEST)),
         )
     return view
 
 
 def _readers(leases: Sequence[LeaseInfo], now: datetime) -> Table:
-    view = table("Readers")
-    view.add_column("Version", overflow="fold", min_width=16)
-    view.add_column("Process", justify="right")
-    view.add_column("User", no_wrap=True)
-    view.add_column("Conn.", justify="right")
-    view.add_column("Since", no_wrap=True)
-    view.add_column("Command", overflow="ellipsis", no_wrap=True)
+    view = table(
+        "Readers",
+        flowing("Version"),
+        number("Process"),
+        whole("User"),
+        number("Conn."),
+        whole("Since"),
+        flowing("Command"),
+    )
     for lease in leases:
         view.add_row(
             f"{lease.type}/{lease.name}@{lease.semver}",
@@ -94,6 +103,11 @@ def _readers(leases: Sequence[LeaseInfo], now: datetime) -> Table:
             Text(lease.user),
             count(lease.connections),
             age(lease.since, now),
-            Text(lease.command),
+            Text(cut(_without_folder(lease.command), _LONGEST)),
         )
     return view
+
+
+def _without_folder(command: str) -> str:
+    program, space, rest = command.partition(" ")
+    return f"{PurePosixPath(program).name}{space}{rest}"

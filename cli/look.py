@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from rich import box
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from alluxio_lance.values import State
 
-__all__ = ["facts", "state_text", "table"]
+__all__ = ["cut", "facts", "flowing", "number", "state_text", "table", "whole"]
 
 _COLOURS: Final = {
     State.ACTIVE: "bold green",
@@ -21,14 +22,43 @@ _COLOURS: Final = {
 }
 
 
-def table(title: str | None = None) -> Table:
+def table(title: str | None, *columns: Column) -> Table:
     """Begin a table: a line under its head, nothing else."""
     return Table(
-        title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False
+        *columns,
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        header_style="bold",
+        show_edge=False,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
     )
 
 
-def facts(rows: list[tuple[str, str | Text]]) -> Table:
+def whole(header: str) -> Column:
+    """Return a column that is never cut: the others make room for it."""
+    return Column(header, no_wrap=True)
+
+
+def number(header: str) -> Column:
+    """Return a column of numbers, never cut."""
+    return Column(header, no_wrap=True, justify="right")
+
+
+def flowing(header: str) -> Column:
+    """Return a column of text that goes on in the next line where room is short."""
+    # No least width: rich lets a table grow beyond the screen for it, and cuts its last column.
+    return Column(header, overflow="fold")
+
+
+def cut(text: str, length: int) -> str:
+    """Shorten a text that is longer than anybody reads in a table."""
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def facts(rows: Sequence[tuple[str, str | Text]]) -> Table:
     """Return pairs of a word and what is to say about it."""
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim", no_wrap=True)

@@ -20,7 +20,7 @@ __all__ = ["history", "list_resources", "show"]
 def list_resources(
     context: Context,
     type: Annotated[
-        str | None, Argument(metavar="[TYPE]", help="Only this type, such as datasets.", show_default=False)
+        str | None, Argument(metavar="TYPE", help="Only this type, such as datasets.", show_default=False)
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -33,7 +33,7 @@ def list_resources(
     elif resources:
         session.out.print(list_view(resources, datetime.now(UTC)))
     else:
-        session.out.print("nothing is registered yet: alluxio-lance register datasets/NAME DATA", soft_wrap=True)
+        session.out.print(f"nothing is registered yet: {session.command} register datasets/NAME DATA", soft_wrap=True)
 
 
 def show(context: Context, resource: Selected, as_json: Json = False) -> None:

@@ -9,7 +9,9 @@ from typer import Argument, Option
 
 __all__ = ["Json", "Message", "Metadata", "MetadataFile", "RequestId", "Selected", "SelectorArgument", "Target"]
 
-Target = Annotated[str, Argument(metavar="TYPE/NAME", help="The resource, such as datasets/cifar10.", show_default=False)]
+Target = Annotated[
+    str, Argument(metavar="TYPE/NAME", help="The resource, such as datasets/cifar10.", show_default=False)
+]
 Selected = Annotated[
     str,
     Argument(
@@ -20,7 +22,7 @@ Selected = Annotated[
 ]
 SelectorArgument = Annotated[
     str | None,
-    Argument(metavar="[VERSION]", help="1.4.0, 1.4, v7 or sha-3fa9c1d2; also TYPE/NAME@VERSION.", show_default=False),
+    Argument(metavar="VERSION", help="1.4.0, 1.4, v7 or sha-3fa9c1d2; also TYPE/NAME@VERSION.", show_default=False),
 ]
 Json = Annotated[bool, Option("--json", help="Print one JSON document and nothing else.")]
 Message = Annotated[str, Option("--message", "-m", help="Why; it stands in the history.", show_default=False)]

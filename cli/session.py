@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,6 +67,16 @@ class Session:
         from alluxio_lance.client.cache import RemoteCache  # noqa: PLC0415 - gRPC loads only where it is used
 
         return RemoteCache.connect(self.address)
+
+    @property
+    def command(self) -> str:
+        """The command as it must be called to work in the same place."""
+        words = ["alluxio-lance"]
+        if self.embedded is not None:
+            words += ["--embedded", str(self.embedded)]
+        elif self.address is not None:
+            words += ["--address", self.address]
+        return shlex.join(words)
 
     def print_json(self, record: Any) -> None:
         """Print one JSON document on stdout."""

@@ -38,7 +38,9 @@ def plain_target(text: str) -> ResourceName:
     """
     found = target(text)
     if not isinstance(found.selector, Active):
-        raise InvalidArgument(f"{text} names one version, and this command is about the whole {found.type}/{found.name}")
+        raise InvalidArgument(
+            f"{text} names one version, and this command is about the whole {found.type}/{found.name}"
+        )
     return found
 
 

@@ -6,12 +6,13 @@ import json
 from collections.abc import Sequence
 from datetime import datetime
 
+import pyarrow as pa
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from alluxio_lance.cli.human import age, count, size
-from alluxio_lance.cli.look import facts, state_text, table
+from alluxio_lance.cli.look import facts, flowing, number, state_text, table, whole
 from alluxio_lance.cli.records import schema_of
 from alluxio_lance.values import Event, Resource, Version
 
@@ -20,13 +21,15 @@ __all__ = ["history_view", "list_view", "version_view"]
 
 def list_view(resources: Sequence[Resource], now: datetime) -> Table:
     """Return one row per resource."""
-    view = table()
-    view.add_column("Resource", overflow="fold", min_width=16)
-    view.add_column("Active", no_wrap=True)
-    view.add_column("Versions", justify="right")
-    view.add_column("Rows", justify="right", no_wrap=True)
-    view.add_column("Size", justify="right", no_wrap=True)
-    view.add_column("Updated", no_wrap=True)
+    view = table(
+        None,
+        flowing("Resource"),
+        whole("Active"),
+        number("Versions"),
+        number("Rows"),
+        number("Size"),
+        whole("Updated"),
+    )
     for resource in resources:
         active = resource.active
         view.add_row(
@@ -42,12 +45,15 @@ def list_view(resources: Sequence[Resource], now: datetime) -> Table:
 
 def version_view(version: Version, versions: Sequence[Version], now: datetime) -> Group:
     """Return a version's facts, schema, metadata, and its place among its siblings."""
-    parts: list[RenderableType] = [_version_facts(version, now), Text(), _schema_table(version)]
+    gap = Text()
+    parts: list[RenderableType] = [_version_facts(version, now), gap, _schema_table(version), gap]
     for title, mapping in (("Metadata", version.metadata), ("Provenance", version.provenance)):
         if mapping:
-            parts.append(Text(title, style="bold"))
-            parts.append(facts([(key, Text(_plain(value))) for key, value in mapping.items()]))
-            parts.append(Text())
+            parts += [
+                Text(title, style="bold"),
+                facts([(key, Text(_plain(value))) for key, value in mapping.items()]),
+                gap,
+            ]
     parts.append(_versions_table(versions, version, now))
     return Group(*parts)
 
@@ -74,27 +80,32 @@ def _version_facts(version: Version, now: datetime) -> Table:
 
 
 def _schema_table(version: Version) -> Table:
-    view = table("Schema")
-    view.add_column("Column", overflow="fold")
-    view.add_column("Type", overflow="fold")
-    view.add_column("Nulls")
+    view = table("Schema", flowing("Column"), flowing("Type"), whole("Nulls"))
     for field in schema_of(version):
-        view.add_row(Text(field.name), Text(str(field.type)), "may occur" if field.nullable else "never")
+        view.add_row(Text(field.name), Text(_type_text(field.type)), "may occur" if field.nullable else "never")
     return view
 
 
+def _type_text(type: pa.DataType) -> str:
+    if isinstance(type, pa.FixedShapeTensorType):
+        return f"tensor of {type.value_type}[{', '.join(map(str, type.shape))}]"
+    return str(type)
+
+
 def _versions_table(versions: Sequence[Version], shown: Version, now: datetime) -> Table:
-    view = table("Versions")
-    view.add_column("", width=1)
-    view.add_column("Version", no_wrap=True)
-    view.add_column("Lance", justify="right")
-    view.add_column("State", no_wrap=True)
-    view.add_column("Rows", justify="right", no_wrap=True)
-    view.add_column("Made", no_wrap=True)
-    view.add_column("Message", overflow="ellipsis", no_wrap=True)
+    view = table(
+        "Versions",
+        whole(""),
+        whole("Version"),
+        number("Lance"),
+        whole("State"),
+        number("Rows"),
+        whole("Made"),
+        flowing("Message"),
+    )
     for version in versions:
         view.add_row(
-            "›" if version.semver == shown.semver else "",
+            "→" if version.semver == shown.semver else "",
             str(version),
             str(version.version),
             state_text(version.state),
@@ -107,13 +118,15 @@ def _versions_table(versions: Sequence[Version], shown: Version, now: datetime) 
 
 def history_view(events: Sequence[Event], now: datetime) -> Table:
     """Return one row per event, oldest first."""
-    view = table()
-    view.add_column("When", no_wrap=True)
-    view.add_column("Verb", no_wrap=True)
-    view.add_column("Version", no_wrap=True)
-    view.add_column("Active before → after", no_wrap=True)
-    view.add_column("By", overflow="ellipsis", no_wrap=True)
-    view.add_column("Message", overflow="ellipsis", no_wrap=True)
+    view = table(
+        None,
+        whole("When"),
+        whole("Verb"),
+        whole("Version"),
+        whole("Before → after"),
+        flowing("By"),
+        flowing("Message"),
+    )
     for event in events:
         view.add_row(
             age(event.at, now),

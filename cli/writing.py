@@ -81,13 +81,14 @@ def update(
     resource: Target,
     data: Annotated[
         str | None,
-        Argument(metavar="[DATA]", help="As in register; without it only the metadata change.", show_default=False),
+        Argument(metavar="DATA", help="As in register; without it only the metadata change.", show_default=False),
     ] = None,
     mode: Annotated[
         Literal["append", "overwrite", "upsert"], Option("--mode", help="Add rows, replace all, or replace by key.")
     ] = "append",
     on: Annotated[
-        list[str] | None, Option("--on", metavar="COLUMN", help="A key column of an upsert; repeat it.", show_default=False)
+        list[str] | None,
+        Option("--on", metavar="COLUMN", help="A key column of an upsert; repeat it.", show_default=False),
     ] = None,
     bump: Annotated[
         Literal["major", "minor", "patch"] | None,
@@ -140,7 +141,13 @@ def print_version(session: Session, done: str, version: Version, *, as_json: boo
         session.print_json({"version": version_record(version)})
         return
     head = Text.assemble(
-        done, " ", (f"{version.type}/{version.name}", "bold"), " ", (str(version), "bold"), "  ", state_text(version.state)
+        done,
+        " ",
+        (f"{version.type}/{version.name}", "bold"),
+        ": ",
+        (str(version), "bold"),
+        "  ",
+        state_text(version.state),
     )
     session.out.print(head, soft_wrap=True)
     session.out.print(
@@ -149,7 +156,10 @@ def print_version(session: Session, done: str, version: Version, *, as_json: boo
                 ("  rows", count(version.num_rows)),
                 ("  size", size(version.num_bytes)),
                 ("  uri", Text(version.uri)),
-                ("  next", Text(f"alluxio-lance show {version.type}/{version.name}@{version.semver}", style="cyan")),
+                (
+                    "  next",
+                    Text(f"{session.command} show {version.type}/{version.name}@{version.semver}", style="cyan"),
+                ),
             ]
         )
     )

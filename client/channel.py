@@ -35,11 +35,7 @@ _OPTIONS: Final = (
 )
 
 
-class _Signed(
-    grpc.UnaryUnaryClientInterceptor[Any, Any],
-    grpc.UnaryStreamClientInterceptor[Any, Any],
-    grpc.StreamStreamClientInterceptor[Any, Any],
-):
+class _Signed(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor, grpc.StreamStreamClientInterceptor):
     """Puts the session on every call."""
 
     def __init__(self, session: str) -> None:
@@ -221,9 +217,9 @@ class Channel:
             return self._stubs
 
     def _translated(self, error: grpc.RpcError) -> AlluxioLanceError:
-        sent = dict(error.trailing_metadata() or ()).get(_ERROR)
-        if isinstance(sent, bytes):
-            return from_wire(sent)
+        for entry in error.trailing_metadata() or ():
+            if entry.key == _ERROR and isinstance(entry.value, bytes):
+                return from_wire(entry.value)
         code, details = error.code(), error.details()
         if self._closed:
             return Unavailable(f"the connection to {self._address.grpc} was closed during a call", what="sidecar")

@@ -15,7 +15,7 @@ from alluxio_lance.address import Address
 from alluxio_lance.client import wire
 from alluxio_lance.client.channel import Channel
 from alluxio_lance.client.upload import as_path, as_reader, ipc_chunks
-from alluxio_lance.errors import Unavailable
+from alluxio_lance.errors import InvalidArgument, Unavailable
 from alluxio_lance.manager import Bump, Mode, OnProgress, ResourceManager
 from alluxio_lance.structs import to_struct
 from alluxio_lance.tables import LanceTable
@@ -239,20 +239,29 @@ class _Requests:
             try:
                 for chunk in chunks:
                     yield self._wrap(chunk)
+            except pa.ArrowException as error:
+                self._fail(InvalidArgument(f"the data cannot be read to their end: {error}"))
             except Exception as error:  # noqa: BLE001 - whatever the source raises is the caller's, in his thread
-                self._failure = error
-                if self._call is not None:
-                    self._call.cancel()
+                self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        self._failure = error
+        if self._call is not None:
+            self._call.cancel()
 
 
 def _source(
     data: Any, format: str | None, options: Mapping[str, Any] | None
 ) -> tuple[pb.Source, pa.RecordBatchReader | None]:
     path = as_path(data)
-    common = {"format": format or "", "options": to_struct("options", options)}
+    chosen, struct = format or "", to_struct("options", options)
     if path is not None:
-        return pb.Source(path=path, **common), None
-    return pb.Source(stream=True, **common), as_reader(data)
+        return pb.Source(path=path, format=chosen, options=struct), None
+    if chosen or options:
+        raise InvalidArgument(
+            f"format and options are for paths, and a {type(data).__qualname__} is none - leave them out"
+        )
+    return pb.Source(stream=True), as_reader(data)
 
 
 def _open_lance(version: Version) -> Any:

@@ -8,7 +8,7 @@ from typing import Final
 from alluxio_lance.layout import PAGE, Pages, Segment
 from alluxio_lance.sidecar._shm import Mapping
 
-__all__ = ["map_joined", "map_region"]
+__all__ = ["map_joined", "map_region", "map_values"]
 
 _HUGE: Final = 2 << 20
 
@@ -48,6 +48,27 @@ def map_joined(
     whole = [(descriptor, offset - ahead, length + ahead), *(piece[1:] for piece in pieces[1:])]
     huge_pages = any(piece[0].pages is Pages.TRANSPARENT for piece in pieces)
     return Mapping(whole, writable_copy=writable_copy, huge_pages=huge_pages), ahead
+
+
+def map_values(segments: Sequence[Segment], descriptors: Sequence[int]) -> tuple[Mapping, list[int]]:
+    """Map the values of a VARIABLE column's segments into one range: whole pages, so with gaps between the shards.
+
+    Returns
+    -------
+    (Mapping, list of int)
+        The mapping, copy on write, and where each shard's values begin in it.
+    """
+    pieces: list[tuple[int, int, int]] = []
+    starts: list[int] = []
+    done = 0
+    for segment, descriptor in zip(segments, descriptors, strict=True):
+        ahead = segment.data.offset % _page(segment)
+        length = -(-(segment.data.length + ahead) // _page(segment)) * _page(segment)
+        starts.append(done + ahead)
+        # A piece without bytes takes no place.
+        done += length
+        pieces.append((descriptor, segment.data.offset - ahead, length))
+    return Mapping(pieces, writable_copy=True), starts
 
 
 def _pieces(

@@ -14,7 +14,7 @@ from alluxio_lance.client.counting import ReadCounters
 from alluxio_lance.client.descriptors import Descriptors
 from alluxio_lance.client.elements import Element, element_of
 from alluxio_lance.client.nulls import Validity
-from alluxio_lance.client.regions import map_region
+from alluxio_lance.client.regions import map_region, map_values
 from alluxio_lance.errors import Corrupt
 from alluxio_lance.layout import Column, Segment
 from alluxio_lance.sidecar._shm import Ragged
@@ -66,6 +66,7 @@ class VariableColumn:
             Validity(column.segments, descriptors.numbers, shard_rows, rows) if column.null_count and rows else None
         )
         self._counters = counters
+        self._descriptors = descriptors
         shards = [_parts(segment, fd) for segment, fd in zip(column.segments, descriptors.numbers, strict=True)]
         self._ragged = Ragged(shards, shard_rows, rows, self.element.stored.itemsize)
 
@@ -93,6 +94,29 @@ class VariableColumn:
         self._counters.gathered(values.nbytes)
         present = None if self.validity is None else self.validity.take(indices)
         return RaggedRows(self.element, offsets, values, present)
+
+    def joined(self) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """All rows without moving their values.
+
+        Returns
+        -------
+        values, starts, lengths
+            Row i is ``values[starts[i] : starts[i] + lengths[i]]``; between the shards lie values that no row has.
+            Null rows have no length. The arrays are copy on write and nobody else's.
+        """
+        mapping, places = map_values(self.layout.segments, self._descriptors.numbers)
+        width = self.element.stored.itemsize
+        values = np.ndarray(len(mapping) // width, self.element.stored, memoryview(mapping))
+        offsets = [
+            np.frombuffer(map_region(segment, descriptor, segment.offsets.offset, (segment.rows + 1) * 8), np.int64)
+            for segment, descriptor in zip(self.layout.segments, self._descriptors.numbers, strict=True)
+        ]
+        empty = np.empty(0, np.int64)
+        starts = np.concatenate([empty, *(o[:-1] + p // width for o, p in zip(offsets, places, strict=True))])
+        lengths = np.concatenate([empty, *map(np.diff, offsets)])
+        if self.validity is not None:
+            lengths[~self.validity.all()] = 0
+        return values, starts, lengths
 
     def present(self) -> npt.NDArray[np.bool_]:
         """Whether each row is not null, shape ``[N]``."""

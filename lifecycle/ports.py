@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
+from alluxio_lance.incoming import Source
 from alluxio_lance.lifecycle.uri import ResourceName
 from alluxio_lance.manager import OnProgress
 from alluxio_lance.values import Event, Resource, State, Verb, Version
@@ -307,18 +308,6 @@ class Write:
     on_progress: OnProgress | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """Data on their way in: a schema and a stream of batches that can be read once."""
-
-    reader: pa.RecordBatchReader
-    num_rows: int | None = None
-    """When it is known beforehand, for progress bars."""
-    num_bytes: int | None = None
-    description: str = ""
-    """Where the data come from, for messages: ``/data/train.parquet``, ``pyarrow.Table``."""
-
-
 class TableReader(Protocol):
     """One version of a table, open for reading."""
 
@@ -334,6 +323,10 @@ class TableReader(Protocol):
 
     def batches(self, columns: Sequence[str], *, batch_bytes: int = 8 << 20) -> Iterator[pa.RecordBatch]:
         """Stream all rows in order; batches have about ``batch_bytes``."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the table; a second call does nothing."""
         ...
 
 

@@ -23,7 +23,7 @@ class Mapping:
     ----------
     pieces
         ``(descriptor, offset, length)`` in bytes. Offsets are multiples of the file's page (4 KiB, or 2 MiB on
-        hugetlbfs), and so is every length but the last.
+        hugetlbfs), and so is every length but the last. A piece may go on to the end of its file's last page.
     writable_copy
         False: a read-only view of the shared pages. True: writable, and what is written stays in this mapping
         (copy on write).

@@ -113,8 +113,9 @@ cdef class Mapping:
         cdef long long size = shm_file_bytes(descriptor)
         if page < 0 or size < 0:
             raise os_error(errno, f"descriptor {descriptor}")
-        if offset < 0 or length < 0 or offset + length > size:
-            # Reading beyond the end of a file would end the process with SIGBUS.
+        if offset < 0 or length < 0 or offset + length > <long long>round_up(size, page):
+            # Touching a page beyond the end of a file would end the process with SIGBUS; the rest of its last page reads
+            # as zeros.
             raise ValueError(f"{length} bytes at {offset} are not within the {size} of descriptor {descriptor}")
         if offset % page or (length % page and not last):
             raise ValueError(f"{length} bytes at {offset} of descriptor {descriptor} are no whole pages of {page}")

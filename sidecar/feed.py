@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Protocol, Self
 
@@ -55,12 +56,14 @@ class Feed:
         self._nudged.set()
 
     def wake(self) -> None:
-        """Let all who wait look around."""
+        """Let all who wait ask again whether they should."""
         with self._changed:
             self._changed.notify_all()
 
-    def wait(self, after: int, timeout: float | None = None) -> bool:
-        """Wait for an event above ``after``; return early on `wake` and on the end.
+    def wait(self, after: int, timeout: float | None = None, *, until: Callable[[], bool] = lambda: False) -> bool:
+        """Wait for an event above ``after``, but not when ``until`` says yes or the feed is closed.
+
+        Whoever makes ``until`` say yes calls `wake` afterwards.
 
         Returns
         -------
@@ -68,8 +71,7 @@ class Feed:
             Whether there is such an event.
         """
         with self._changed:
-            if self._last <= after and not self._closed:
-                self._changed.wait(timeout)
+            self._changed.wait_for(lambda: self._last > after or self._closed or until(), timeout)
             return self._last > after
 
     def close(self) -> None:

@@ -17,7 +17,7 @@ from typing import Final, Protocol, Self
 
 import structlog
 
-from alluxio_lance.errors import AlluxioLanceError, NotFound, PermissionDenied
+from alluxio_lance.errors import AlluxioLanceError, NotFound, PermissionDenied, Unavailable
 from alluxio_lance.layout import Layout
 from alluxio_lance.lifecycle.ports import Holder
 from alluxio_lance.sidecar.peers import Peer
@@ -27,8 +27,8 @@ __all__ = ["Attachment", "Hold", "Lease", "LeaseRecords", "Leases", "leftovers"]
 
 _log = structlog.get_logger(__name__)
 
-_TOKEN_PREFIX: Final = 8
-"""Digits of the instance that each of its tokens begins with, so that the next instance knows its leftovers."""
+_MARK: Final = 8
+"""Digits of the instance that each of its tokens ends with, so that the next instance knows its leftovers."""
 _TICK: Final = 0.5
 """Seconds between two looks at leases that nobody has attached."""
 
@@ -134,7 +134,7 @@ class Leases:
     ) -> None:
         self._records = records
         self._node = node
-        self._prefix = instance[:_TOKEN_PREFIX]
+        self._mark = instance[:_MARK]
         self._ttl = ttl
         self._pending = pending
         self._clock = clock
@@ -161,8 +161,12 @@ class Leases:
         ------
         NotFound
             When the version is gone or being deleted.
+        Unavailable
+            When the sidecar is shutting down.
         """
-        token = self._prefix + secrets.token_hex(16)[_TOKEN_PREFIX:]
+        if self._closed:
+            raise Unavailable("the sidecar is shutting down - open the version again when it is back", what="sidecar")
+        token = secrets.token_hex(16)[:-_MARK] + self._mark
         entry = _Entry(token, peer, version, datetime.now(UTC))
         self._records.hold(_holder(entry, self._node), self._ttl)
         with self._changed:
@@ -379,13 +383,19 @@ class Leases:
             return
         try:
             if expired:
-                # This process stood still: the catalog may have forgotten the leases meanwhile.
-                for entry in entries:
-                    self._records.hold(_holder(entry, self._node), self._ttl)
+                self._hold_again(entries)
             else:
                 self._records.renew([entry.token for entry in entries], self._ttl)
         except AlluxioLanceError as error:
             _log.warning("leases could not be renewed in the catalog; trying again", error=error.message)
+
+    def _hold_again(self, entries: Iterable[_Entry]) -> None:
+        """Record leases anew: this process stood still, and the catalog may have forgotten them meanwhile."""
+        for entry in entries:
+            try:
+                self._records.hold(_holder(entry, self._node), self._ttl)
+            except NotFound as error:
+                _log.warning("a version was deleted under a reader whose lease had expired", error=error.message)
 
 
 def _holder(entry: _Entry, node: str) -> Holder:
@@ -420,5 +430,4 @@ def leftovers(holders: Iterable[Holder], *, node: str, instance: str, alive: Cal
 
     A reader that still lives gets the time until its lease expires to open the same version again.
     """
-    prefix = instance[:_TOKEN_PREFIX]
-    return [h.id for h in holders if h.node == node and h.id.startswith(prefix) and not alive(h.pid)]
+    return [h.id for h in holders if h.node == node and h.id.endswith(instance[:_MARK]) and not alive(h.pid)]

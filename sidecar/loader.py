@@ -2,43 +2,23 @@
 
 from __future__ import annotations
 
-import itertools
-import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Final
 
 import pyarrow as pa
 
-from alluxio_lance.errors import Corrupt, NoSpace, Unavailable
-from alluxio_lance.layout import Column, ColumnKind, Pages, Segment
+from alluxio_lance.errors import Corrupt, Unavailable
+from alluxio_lance.layout import ColumnKind, Pages
 from alluxio_lance.lifecycle.ports import TableReader
 from alluxio_lance.manager import OnProgress
 from alluxio_lance.sidecar.budget import Room
-from alluxio_lance.sidecar.fill import WRITERS, NullItems, SegmentWriter
+from alluxio_lance.sidecar.fill import NullItems
+from alluxio_lance.sidecar.fill.column import ColumnFilling, HotColumn
 from alluxio_lance.sidecar.kinds import kind_of
-from alluxio_lance.sidecar.memfd import HUGE_PAGE, choose_pages, free_huge_bytes, page_bytes
+from alluxio_lance.sidecar.memfd import HUGE_PAGE, choose_pages, free_huge_bytes
 from alluxio_lance.sidecar.plan import ColumnPlan, Plan
 from alluxio_lance.values import Progress
 
 __all__ = ["HotColumn", "load"]
-
-_ids: Final = itertools.count(1)
-"""Segment ids, unique within one run of the sidecar; taking the next one is atomic."""
-
-
-@dataclass(frozen=True, slots=True)
-class HotColumn:
-    """One column in shared memory: its description, its open memfds in the order of the shards, the memory they take."""
-
-    column: Column
-    descriptors: tuple[int, ...]
-    bytes: int
-
-    def close(self) -> None:
-        """Close the descriptors: the memory is free when no reader holds its own. Call it once."""
-        for fd in self.descriptors:
-            os.close(fd)
 
 
 class _Account:
@@ -62,88 +42,6 @@ class _Account:
         self.at_least(size)
         self._room.release(self._held - size)
         self._held = size
-
-
-class _Filling:
-    """One column on its way into memory."""
-
-    def __init__(self, plan: Plan, column: ColumnPlan, pages: Pages) -> None:
-        self.column = column
-        self.pages = pages
-        self.need = plan.need_of(column, page_bytes(pages))
-        """Bytes expected in all."""
-        self._plan = plan
-        self._writers: dict[int, SegmentWriter] = {}
-        self._segments: list[Segment] = []
-        self._descriptors: list[int] = []
-        self._nulls = 0
-        self._bytes = 0
-
-    @property
-    def taken(self) -> int:
-        """Bytes taken so far."""
-        return self._bytes + sum(writer.taken for writer in self._writers.values())
-
-    def allocate(self) -> None:
-        """Take the memory of all values of a FIXED column at once, so that a lack of it shows before any work."""
-        try:
-            for shard in range(self._plan.shards):
-                self._open(shard)
-        except NoSpace:
-            if self.pages is not Pages.HUGE:
-                raise
-            # Somebody else took the reserved pages since they were counted.
-            self.close()
-            self.pages = choose_pages(self._plan.shard_rows * self.column.row_bytes, Pages.TRANSPARENT)
-            self.need = self._plan.need_of(self.column, page_bytes(self.pages))
-            self.allocate()
-
-    def _open(self, shard: int) -> SegmentWriter:
-        name = f"alluxio-lance:{self._plan.label}:{self.column.name}:{shard}"
-        kind = self.column.shape.kind
-        writer = WRITERS[kind](self.column, self._plan.rows_of(shard), name, self.pages)
-        self._writers[shard] = writer
-        return writer
-
-    def append(self, shard: int, array: pa.Array) -> int:
-        """Copy rows into a shard and return the bytes copied."""
-        writer = self._writers.get(shard) or self._open(shard)
-        return writer.append(array)
-
-    def finish(self, shard: int) -> None:
-        """Seal a shard that has all its rows."""
-        filled = self._writers[shard].finish(next(_ids))
-        del self._writers[shard]
-        self._descriptors.append(filled.fd)
-        self._segments.append(filled.segment)
-        self._nulls += filled.nulls
-        self._bytes += filled.bytes
-
-    def done(self) -> HotColumn:
-        """Return what was filled; the descriptors are the caller's now."""
-        shape = self.column.shape
-        column = Column(
-            name=self.column.name,
-            kind=shape.kind,
-            dtype=shape.dtype,
-            shape=shape.shape,
-            nullable=self.column.field.nullable,
-            null_count=self._nulls,
-            schema=self.column.schema,
-            segments=tuple(self._segments),
-        )
-        return HotColumn(column, tuple(self._descriptors), self._bytes)
-
-    def close(self) -> None:
-        """Free everything."""
-        for writer in self._writers.values():
-            writer.close()
-        for fd in self._descriptors:
-            os.close(fd)
-        self._writers.clear()
-        self._descriptors.clear()
-        self._segments.clear()
-        self._nulls = self._bytes = 0
 
 
 def load(
@@ -208,7 +106,7 @@ class _Run:
         self._prefer = prefer
         self._on_progress = on_progress
         self._cancelled = cancelled
-        self._fillings: dict[str, _Filling] = {}
+        self._fillings: dict[str, ColumnFilling] = {}
         self._copied = 0
 
     def load(self) -> list[HotColumn]:
@@ -232,7 +130,7 @@ class _Run:
         pool = free_huge_bytes()
         need = huge = 0
         for column in columns:
-            filling = _Filling(self._plan, column, self._pages(column, pool))
+            filling = ColumnFilling(self._plan, column, self._pages(column, pool))
             need += filling.need
             if filling.pages is Pages.HUGE:
                 pool -= filling.need
@@ -253,9 +151,9 @@ class _Run:
         wanted = plan.need_of(column, HUGE_PAGE)
         return choose_pages(data, self._prefer, wanted=wanted, pool=pool)
 
-    def _fill(self, active: list[_Filling]) -> list[_Filling]:
+    def _fill(self, active: list[ColumnFilling]) -> list[ColumnFilling]:
         """Read all rows once into the columns and return those that must be laid out as ARROW."""
-        again: list[_Filling] = []
+        again: list[ColumnFilling] = []
         rows = 0
         for shard, batch in self._pieces([filling.column for filling in active]):
             for filling in list(active):
@@ -265,6 +163,8 @@ class _Run:
                     filling.close()
                     active.remove(filling)
                     again.append(filling)
+            if not active:
+                return again
             rows += batch.num_rows
             if rows == shard * self._plan.shard_rows + self._plan.rows_of(shard):
                 for filling in active:

@@ -56,13 +56,12 @@ class ColumnPlan:
         unit
             Bytes that the head and the whole are multiples of.
         """
-        size = round_up(rows * self.row_bytes, PAGE)
+        data = rows * self.row_bytes
         if self.shape.kind is ColumnKind.ARROW:
-            return size + PAGE
-        if self.shape.kind is ColumnKind.VARIABLE:
-            size += round_up((rows + 1) * 8, PAGE)
-        if self.field.nullable:
-            size += round_up(-(-rows // 8), PAGE)
+            return round_up(data, PAGE) + PAGE
+        validity = [-(-rows // 8)] if self.field.nullable else []
+        regions = [data, *validity] if self.shape.kind is ColumnKind.FIXED else [8 * (rows + 1), *validity, data]
+        size = sum(round_up(region, PAGE) for region in regions[:-1]) + round_up(regions[-1], 8)
         frame = FileFrame(self.shape.written)
         head = round_up(frame.head_bytes(self.shape.arrays), unit)
         return round_up(head + size + frame.tail_bytes(), unit)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 
 from alluxio_lance.errors import Conflict, Leased, Unavailable
 from alluxio_lance.layout import Pages
@@ -17,13 +18,12 @@ from alluxio_lance.manager import OnProgress
 from alluxio_lance.sidecar.budget import Budget
 from alluxio_lance.sidecar.loader import HotColumn, load
 from alluxio_lance.sidecar.plan import DEFAULT_SHARD_BYTES
-from alluxio_lance.sidecar.resident import Hold, Key, Load, Resident, key_of
-from alluxio_lance.sidecar.statistics import CacheStatistics, Role
+from alluxio_lance.sidecar.resident import Hold, Load, Resident, key_of
+from alluxio_lance.sidecar.shelf import Shelf
+from alluxio_lance.sidecar.statistics import CacheStatistics
 from alluxio_lance.values import Version
 
 __all__ = ["CacheEvent", "Residency"]
-
-_EVICTION_ORDER: Final = (Role.CACHED, Role.PREVIOUS, Role.ACTIVE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Residency:
     prefer
         The best pages to use.
     on_event
-        Told what happens, from the thread in which it happens, without a lock held.
+        Told what happens, from the thread in which it happens, without a lock held; must not raise.
     """
 
     def __init__(
@@ -67,18 +67,15 @@ class Residency:
     ) -> None:
         self._open_reader = open_reader
         self._budget = budget
-        self._keep_previous = keep_previous
+        self._shelf = Shelf(budget, keep_previous, lambda version: self._events.append(CacheEvent("evicted", version)))
         self._shard_bytes = shard_bytes
         self._prefer = prefer
         self._on_event = on_event
-        self._residents: dict[Key, Resident] = {}
-        self._active: dict[tuple[str, str], int] = {}
-        self._previous: dict[tuple[str, str], list[int]] = {}
         self._events: list[CacheEvent] = []
         """What happened under the lock and is told after it."""
-        self._opens = self._hits = self._evictions = self._failed = 0
+        self._opens = self._hits = self._failed = 0
         self._closed = False
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
 
     # -- readers ---------------------------------------------------------------------------------------------------
 
@@ -97,7 +94,7 @@ class Residency:
         version
             Which version.
         columns
-            Which columns, in the order wanted; all by default.
+            Which columns, in the order wanted; None or empty means all.
         holder
             Names the reader in a refusal to evict.
         on_progress
@@ -117,19 +114,236 @@ class Residency:
         Corrupt, Unavailable
             When the store does not give the rows that the version has, or cannot be read.
         """
-        return self._ensure(version, columns, on_progress, lambda resident, names: resident.hold(names, holder, self._let_go))
+        return self._claim(version, columns, holder, on_progress, counted=True)
 
     def prefetch(
         self, version: Version, columns: Sequence[str] | None = None, *, on_progress: OnProgress | None = None
     ) -> None:
-        """Make columns of a version hot without holding them; errors as in `open`."""
-        self._ensure(version, columns, on_progress, lambda resident, names: None)
+        """Make columns of a version hot without holding them; arguments and errors as in `open`."""
+        self._claim(version, columns, "prefetch", on_progress, counted=False).release()
+
+    def _claim(
+        self,
+        version: Version,
+        columns: Sequence[str] | None,
+        holder: str,
+        on_progress: OnProgress | None,
+        *,
+        counted: bool,
+    ) -> Hold:
+        fresh = counted
+        while True:
+            with self._locked():
+                resident = self._find(version)
+                names = resident.wanted(columns)
+                missing = [name for name in names if name not in resident.columns]
+                self._opens += fresh
+                self._hits += fresh and not missing
+                fresh = False
+                if not missing:
+                    self._shelf.put(resident)
+                    return self._hold(resident, names, holder, counted=counted)
+                running = resident.load
+                mine = self._begin(resident, missing) if running is None else running
+                mine.listen(on_progress)
+            if running is None:
+                hot = self._load(resident, mine)
+                with self._locked():
+                    self._publish(resident, mine, hot)
+                    return self._hold(resident, names, holder, counted=counted)
+            error = running.wait()
+            if error is not None and running.columns.intersection(missing):
+                raise error
+
+    def _find(self, version: Version) -> Resident:
+        if self._closed:
+            raise Unavailable("the sidecar is shutting down - open the version again when it is back", what="sidecar")
+        return self._shelf.find(version) or Resident.of(version, self._shard_bytes)
+
+    def _hold(self, resident: Resident, names: Sequence[str], holder: str, *, counted: bool) -> Hold:
+        if counted:
+            resident.opened_at = datetime.now(UTC)
+        return resident.hold(names, holder, self._let_go)
+
+    def _let_go(self, resident: Resident, holder: str) -> None:
+        with self._locked():
+            resident.holders.remove(holder)
+            resident.touch()
+            self._shelf.drop_if_unwanted(resident)
+
+    # -- loading ---------------------------------------------------------------------------------------------------
+
+    def _begin(self, resident: Resident, missing: Sequence[str]) -> Load:
+        self._shelf.put(resident)
+        resident.retired = False
+        resident.load = Load(missing)
+        self._events.append(CacheEvent("loading", resident.version))
+        return resident.load
+
+    def _load(self, resident: Resident, mine: Load) -> list[HotColumn]:
+        started = time.monotonic()
+        try:
+            plan = resident.plan
+            with closing(self._open_reader(resident.version)) as reader:
+                hot = load(
+                    reader,
+                    plan.only([column.name for column in plan.columns if column.name in mine.columns]),
+                    _EvictingRoom(self, resident),
+                    prefer=self._prefer,
+                    on_progress=mine.report,
+                    cancelled=lambda: self._closed,
+                )
+        except BaseException as error:
+            self._fail(resident, mine, error)
+            raise
+        resident.load_seconds = time.monotonic() - started
+        return hot
+
+    def _fail(self, resident: Resident, mine: Load, error: BaseException) -> None:
+        with self._locked():
+            resident.load = None
+            self._failed += 1
+            self._events.append(CacheEvent("failed", resident.version, str(error)))
+            if not resident.columns:
+                del self._shelf.residents[key_of(resident.version)]
+            self._shelf.drop_if_unwanted(resident)
+        mine.end(error)
+
+    def _publish(self, resident: Resident, mine: Load, hot: Sequence[HotColumn]) -> None:
+        resident.load = None
+        if self._closed:
+            for column in hot:
+                column.close()
+            self._budget.release(sum(column.bytes for column in hot))
+            error = Unavailable(f"the load of {resident.plan.label} was cut off by the shutdown", what="sidecar")
+            mine.end(error)
+            raise error
+        resident.columns.update((column.column.name, column) for column in hot)
+        self._events.append(CacheEvent("hot", resident.version))
+        mine.end()
+
+    def make_room(self, resident: Resident, need: int, huge: int) -> None:
+        """Claim bytes for a load; what nobody reads makes room."""
+        with self._locked():
+            self._shelf.make_room(resident, need, huge)
+
+    def give_room(self, size: int) -> None:
+        """Give back what a load has claimed and does not need."""
+        self._budget.release(size)
+
+    # -- the pointer and eviction ----------------------------------------------------------------------------------
+
+    def set_active(self, type: str, name: str, version: int | None) -> None:
+        """Note that the pointer of a resource has moved; loads nothing.
+
+        The version that was active before is kept as a previous one. Versions beyond ``keep_previous``, and that of a
+        resource without any active version now, go as soon as nobody holds them.
+        """
+        with self._locked():
+            self._shelf.move(type, name, version)
+
+    def forget(self, type: str, name: str) -> None:
+        """Note that a resource was deleted: all its versions go as soon as nobody holds them."""
+        with self._locked():
+            self._shelf.forget(type, name)
+
+    def evict(self, version: Version) -> int:
+        """Drop a version from shared memory.
+
+        Returns
+        -------
+        int
+            Bytes that are free again; 0 when it was not there.
+
+        Raises
+        ------
+        Leased
+            While somebody holds it; ``details["holders"]`` has the names that the holders gave to `open`.
+        Conflict
+            While it is being loaded.
+        """
+        with self._locked():
+            resident = self._shelf.find(version)
+            if resident is None:
+                return 0
+            if resident.holders:
+                holders = list(resident.holders)
+                raise Leased(
+                    f"{version.uri} is read by {len(holders)}: {', '.join(holders)} - end them, or wait",
+                    holders=holders,
+                )
+            if resident.load is not None:
+                raise Conflict(f"{version.uri} is being loaded - try again when it is hot")
+            return self._shelf.drop(resident)
+
+    # -- looking ---------------------------------------------------------------------------------------------------
 
     def is_hot(self, version: Version, columns: Sequence[str] | None = None) -> bool:
         """Say whether an open would find all these columns (all by default) hot."""
-        with self._lock:
-            resident = self._residents.get(key_of(version))
+        with self._locked():
+            resident = self._shelf.find(version)
             if resident is None:
                 return False
-            wanted = [column.name for column in resident.plan.columns] if columns is None else columns
+            wanted = resident.wanted(columns)
             return all(name in resident.columns for name in wanted)
+
+    def statistics(self) -> CacheStatistics:
+        """Count what is hot now and what was done since the start."""
+        with self._locked():
+            return CacheStatistics(
+                budget_bytes=self._budget.limit,
+                used_bytes=self._budget.used,
+                versions=tuple(r.describe(self._shelf.role(r)) for r in self._shelf.residents.values()),
+                opens=self._opens,
+                hits=self._hits,
+                evictions=self._shelf.dropped,
+                failed_loads=self._failed,
+            )
+
+    # -- the end ---------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Cut off running loads, and close all segments; readers keep what they have mapped. A second call does nothing."""
+        with self._locked():
+            self._closed = True
+            loads = [r.load for r in self._shelf.residents.values() if r.load is not None]
+        for running in loads:
+            running.wait()
+        with self._locked():
+            for resident in list(self._shelf.residents.values()):
+                self._shelf.drop(resident)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Hold the lock, then tell what happened under it."""
+        try:
+            with self._lock:
+                yield
+        finally:
+            with self._lock:
+                events, self._events = self._events, []
+            if self._on_event is not None:
+                for event in events:
+                    self._on_event(event)
+
+
+class _EvictingRoom:
+    """The budget as one load sees it: what nobody reads makes room."""
+
+    def __init__(self, residency: Residency, resident: Resident) -> None:
+        self._residency = residency
+        self._resident = resident
+
+    def reserve(self, need: int, *, huge: int = 0) -> None:
+        self._residency.make_room(self._resident, need, huge)
+
+    def release(self, size: int) -> None:
+        self._residency.give_room(size)

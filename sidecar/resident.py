@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 
 import pyarrow as pa
 
@@ -60,7 +60,9 @@ class Load:
             return None
         if isinstance(error, AlluxioLanceError):
             return type(error)(error.message, **error.details)
-        return Internal(f"the load that this call waited for failed: {type(error).__name__}: {error} - please report it")
+        return Internal(
+            f"the load that this call waited for failed: {type(error).__name__}: {error} - please report it"
+        )
 
 
 @dataclass(slots=True, eq=False)
@@ -102,6 +104,10 @@ class Resident:
         """Whether it may be dropped: nobody holds it, and no load is under way."""
         return not self.holders and self.load is None
 
+    def wanted(self, columns: Sequence[str] | None) -> list[str]:
+        """Read a wish for columns, where None and nothing mean all; `NotFound` when there is no such column."""
+        return [column.name for column in (self.plan.only(columns) if columns else self.plan).columns]
+
     def touch(self) -> None:
         """Note that it was used just now."""
         self.used = time.monotonic()
@@ -123,7 +129,6 @@ class Resident:
     def hold(self, names: Sequence[str], holder: str, let_go: Callable[[Resident, str], None]) -> Hold:
         """Count a new holder of some of its hot columns."""
         self.holders.append(holder)
-        self.opened_at = datetime.now(UTC)
         self.touch()
         descriptors = tuple(fd for name in names for fd in self.columns[name].descriptors)
         return Hold(self.layout(names), descriptors, lambda: let_go(self, holder))

@@ -14,7 +14,6 @@ TARGET: Final = 8 << 20
 _FEWEST_ROWS: Final = 2
 """A page with a single value is kept by Lance as a constant, for ever in its metadata cache."""
 _SKEW: Final = 2
-_PROGRESS: Final = 0.6
 
 
 def rechunk(batches: Iterable[pa.RecordBatch], target: int = TARGET) -> Iterator[pa.RecordBatch]:
@@ -40,7 +39,8 @@ def _gather(batches: Iterable[pa.RecordBatch], target: int) -> Iterator[pa.Recor
     rows = size = 0
     for batch in batches:
         for piece in _split(batch, target):
-            full = size + piece.nbytes > target or size >= target // 2
+            # A small rest joins the large piece behind it: one copy, against a page that is too small for ever.
+            full = size >= target // 2 or (size >= target // 4 and size + piece.nbytes > target)
             if full and rows >= _FEWEST_ROWS:
                 yield _join(pending)
                 pending, rows, size = [], 0, 0
@@ -53,7 +53,9 @@ def _gather(batches: Iterable[pa.RecordBatch], target: int) -> Iterator[pa.Recor
 
 def _split(batch: pa.RecordBatch, target: int) -> Iterator[pa.RecordBatch]:
     """Cut into equal numbers of rows, and again where the rows are of very different sizes."""
-    parts = min(-(-batch.nbytes // target), batch.num_rows // _FEWEST_ROWS)
+    # What remains of no rows are dictionaries: all pieces share them and they do not get smaller by cutting.
+    own = batch.nbytes - batch.slice(0, 0).nbytes
+    parts = min(-(-own // target), batch.num_rows // _FEWEST_ROWS)
     if parts <= 1:
         if batch.num_rows:
             yield batch
@@ -61,8 +63,7 @@ def _split(batch: pa.RecordBatch, target: int) -> Iterator[pa.RecordBatch]:
     rows = -(-batch.num_rows // parts)
     for start in range(0, batch.num_rows, rows):
         piece = batch.slice(start, rows)
-        # A dictionary is shared by all pieces and does not get smaller by cutting.
-        skewed = piece.nbytes > _SKEW * target and piece.nbytes < _PROGRESS * batch.nbytes
+        skewed = piece.nbytes - batch.slice(0, 0).nbytes > _SKEW * target
         yield from _split(piece, target) if skewed else (piece,)
 
 

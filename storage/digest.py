@@ -71,9 +71,8 @@ def sort_maps(message: bytes, shape: Shape) -> bytes:
             length, begin = _varint(message, place)
             place = begin + length
             body = message[begin:place]
-            if number in shape:
-                body = sort_maps(body, shape[number] or {})
-            record = message[start:begin] + body
+            inner = shape.get(number)
+            record = message[start:begin] + (body if inner is None else sort_maps(body, inner))
         else:
             place = _varint(message, place)[1] if wire == 0 else place + _FIXED[wire] if wire in _FIXED else -1
             record = message[start:place]

@@ -67,7 +67,7 @@ _TABLE: Final[tuple[tuple[re.Pattern[str], type[AlluxioLanceError], str], ...]] 
         (
             (
                 r"Encountered internal error|does not appear to be|invalid magic|[Cc]orrupt|checksum|failed to decode"
-                r"|out of bounds|file size is too small|unexpected end"
+                r"|out of bounds|file size is too small|unexpected end|failed to fill whole buffer"
             ),
             Corrupt,
             "a file of {where} cannot be read: roll back to an earlier version ({text})",

@@ -79,7 +79,7 @@ def feeding(place: Place, source: Source, schema: pa.Schema, write: Write) -> It
         except NoSpace as full:
             full.details.update(budget=place.free_bytes(), need=source.num_bytes or feed.bytes)
             raise
-        except AlluxioLanceError as error:
+        except BaseException as error:
             if feed.failure is None:
                 raise
             raise _ours(feed.failure, source) from error

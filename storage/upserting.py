@@ -1,34 +1,36 @@
-"""The upsert: checked against itself, spooled, merged, and merged again when another writer came first."""
+"""The upsert: rows with all columns replace and add in one commit, rows with some columns are merged by Lance."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
-from typing import IO, Final
+from typing import Any, Final
 
 import lance
 import pyarrow as pa
+from lance.fragment import FragmentMetadata, write_fragments
 
-from alluxio_lance.errors import Conflict, InvalidArgument
+from alluxio_lance.errors import Conflict, Internal
 from alluxio_lance.lifecycle.ports import Source, Write
 from alluxio_lance.storage.faults import lance_faults
-from alluxio_lance.storage.feed import Feed, feeding
+from alluxio_lance.storage.feed import feeding
 from alluxio_lance.storage.fitting import check_columns, fit
+from alluxio_lance.storage.keys import Keys
 from alluxio_lance.storage.opening import open_version
 from alluxio_lance.storage.place import Place
-from alluxio_lance.storage.writing import properties
+from alluxio_lance.storage.writing import FILE_BYTES, FILE_ROWS, properties
 
 __all__ = ["upsert"]
 
 _ATTEMPTS: Final = 10
-"""Merges are computed anew after a conflict. Writers of ours hold a lock; only strangers can come in between."""
+"""Matches are computed anew after a conflict. Writers of ours hold a lock; only strangers can come in between."""
 
 
 def upsert(place: Place, location: str, source: Source, on: Sequence[str], write: Write) -> int:
-    """Replace the rows whose key matches and add the others.
+    """Replace the rows whose key matches and add the others; the source is checked to its end before that.
 
-    The source is spooled to an unnamed file on the place's disk: it is checked to its end before anything changes, and
-    can be merged again after a conflict. The key columns are held in memory for the check.
+    In memory are the keys of source and table, and, when the source lacks columns of the table (those keep their
+    values), the whole source.
 
     Raises
     ------
@@ -37,78 +39,88 @@ def upsert(place: Place, location: str, source: Source, on: Sequence[str], write
     """
     check_columns(source.reader.schema, source.description)
     table = open_version(place, location)
-    keys = _key_columns(source.reader.schema, table.schema, on, source.description)
+    keys = Keys(source.reader.schema, table.schema, on, source.description)
     schema = fit(source.reader.schema, table.schema, source.description)
-    with place.spool() as spool:
-        with feeding(place, source, schema, write) as feed, lance_faults(place.address(location).uri):
-            _check_keys(_spool(feed, spool, schema, keys), source.description)
-        return _merge_until_first(place, location, spool, keys, write)
+    way = _replace_rows if len(schema) == len(table.schema) else _merge_columns
+    return way(place, location, source, schema, keys, write)
 
 
-def _key_columns(source: pa.Schema, table: pa.Schema, on: Sequence[str], description: str) -> list[str]:
-    keys = [on] if isinstance(on, str) else list(dict.fromkeys(on))
-    if not keys:
-        raise InvalidArgument("an upsert needs key columns: give on='id' or on=['a', 'b']")
-    for where, schema in (("the table", table), (description or "the data", source)):
-        for key in keys:
-            if key not in schema.names:
-                raise InvalidArgument(f"the key column {key!r} is not in {where}, which has {', '.join(schema.names)}")
-    for key in keys:
-        type_ = table.field(key).type
-        if pa.types.is_nested(type_) or isinstance(type_, pa.BaseExtensionType) or pa.types.is_dictionary(type_):
-            raise InvalidArgument(f"column {key!r} is {type_}: keys are numbers, strings, binary, dates or booleans")
-    return keys
+def _replace_rows(place: Place, location: str, source: Source, schema: pa.Schema, keys: Keys, write: Write) -> int:
+    """Write all rows as new fragments, and commit them together with the deletion of those that they replace.
 
-
-def _spool(feed: Feed, spool: IO[bytes], schema: pa.Schema, keys: list[str]) -> pa.Table:
-    """Write the source as an Arrow IPC stream and return its key columns."""
-    found: list[pa.RecordBatch] = []
-    with pa.ipc.new_stream(spool, schema) as writer:
-        for batch in feed.batches():
-            writer.write_batch(batch)
-            found.append(
-                batch.select(keys).take(pa.array(range(0), pa.int64()))
-                if not batch.num_rows
-                else _copy(batch.select(keys))
-            )
-    spool.flush()
-    return pa.Table.from_batches(found, pa.schema([schema.field(key) for key in keys]))
-
-
-def _copy(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Let go of the source's buffers, of which a slice would hold the whole."""
-    return pa.concat_batches([batch, batch.slice(0, 0)])
-
-
-def _check_keys(keys: pa.Table, description: str) -> None:
-    where = description or "the data"
-    for name in keys.column_names:
-        if keys.column(name).null_count:
-            raise InvalidArgument(f"the key column {name!r} of {where} has a null, which matches no row")
-    counts = keys.group_by(keys.column_names).aggregate([([], "count_all")])
-    twice = counts.filter(pa.compute.greater(counts.column("count_all"), 1))
-    if twice.num_rows:
-        example = ", ".join(f"{name}={twice.column(name)[0].as_py()!r}" for name in keys.column_names)
-        raise InvalidArgument(
-            f"{where} has {twice.num_rows} keys more than once, such as {example}: keep one row of each",
-            duplicates=twice.num_rows,
-        )
-
-
-def _merge_until_first(place: Place, location: str, spool: IO[bytes], keys: list[str], write: Write) -> int:
-    for _ in range(_ATTEMPTS - 1):
-        try:
-            return _merge(place, location, spool, keys, write)
-        except Conflict:
-            continue
-    return _merge(place, location, spool, keys, write)
-
-
-def _merge(place: Place, location: str, spool: IO[bytes], keys: list[str], write: Write) -> int:
+    Lance's own merge would hold the whole source in memory.
+    """
+    uri = place.address(location).uri
     table = open_version(place, location)
-    spool.seek(0)
-    with lance_faults(place.address(location).uri), closing(pa.ipc.open_stream(spool)) as rows:
-        builder = table.merge_insert(keys).when_matched_update_all().when_not_matched_insert_all()
-        transaction, _ = builder.execute_uncommitted(rows)
-        transaction.transaction_properties = properties(write)
-        return int(lance.LanceDataset.commit(table, transaction).version)
+    with feeding(place, source, schema, write) as feed, lance_faults(uri):
+        rows = pa.RecordBatchReader.from_batches(schema, keys.tap(feed.batches()))
+        fragments = write_fragments(
+            rows, table, mode="append", max_rows_per_file=FILE_ROWS, max_bytes_per_file=FILE_BYTES
+        )
+    columns = _columns(table)
+
+    def replace(newest: lance.LanceDataset) -> lance.Transaction:
+        if _columns(newest) != columns:
+            raise Conflict(f"another writer changed the columns of {uri} meanwhile: read the new state and try again")
+        return _replacement(newest, keys.names, matched, fragments)
+
+    try:
+        matched = keys.checked()
+        return _commit(place, location, write, replace)
+    except BaseException:
+        place.remove(location, [f"data/{file.path}" for fragment in fragments for file in fragment.files])
+        raise
+
+
+def _columns(table: lance.LanceDataset) -> tuple[str, list[tuple[str, int]], pa.Schema]:
+    """Return what the files that were written rely on: the format, the columns' numbers and types."""
+    numbers = [(field.name(), field.id()) for field in table.lance_schema.fields()]
+    return table.data_storage_version, numbers, table.schema
+
+
+def _replacement(
+    table: lance.LanceDataset, names: list[str], keys: pa.Table, fragments: list[FragmentMetadata]
+) -> lance.Transaction:
+    transaction, _ = table.merge_insert(names).when_matched_delete().execute_uncommitted(keys)
+    deletion = transaction.operation
+    if not isinstance(deletion, lance.LanceOperation.Update):
+        raise Internal(f"Lance deletes by {type(deletion).__name__} instead of Update - please report this")
+    deletion.new_fragments = [*deletion.new_fragments, *fragments]
+    return transaction
+
+
+def _merge_columns(place: Place, location: str, source: Source, schema: pa.Schema, keys: Keys, write: Write) -> int:
+    """Let Lance merge, from an unnamed file: the rows may have to be read again after a conflict."""
+    with place.spool() as spool:
+        with (
+            feeding(place, source, schema, write) as feed,
+            lance_faults(place.address(location).uri),
+            pa.ipc.new_stream(spool, schema) as writer,
+        ):
+            for batch in keys.tap(feed.batches()):
+                writer.write_batch(batch)
+        keys.checked()
+
+        def merge(table: lance.LanceDataset) -> lance.Transaction:
+            spool.seek(0)
+            with closing(pa.ipc.open_stream(spool)) as rows:
+                merged = table.merge_insert(keys.names).when_matched_update_all().when_not_matched_insert_all()
+                transaction, _ = merged.execute_uncommitted(rows)
+            return transaction
+
+        return _commit(place, location, write, merge)
+
+
+def _commit(place: Place, location: str, write: Write, make: Callable[[lance.LanceDataset], Any]) -> int:
+    """Commit a transaction made on the newest version, and make it anew when another writer came first."""
+    for attempt in range(1, _ATTEMPTS + 1):
+        table = open_version(place, location)
+        try:
+            with lance_faults(place.address(location).uri):
+                transaction = make(table)
+                transaction.transaction_properties = properties(write)
+                return int(lance.LanceDataset.commit(table, transaction).version)
+        except Conflict:
+            if attempt == _ATTEMPTS:
+                raise
+    raise AssertionError("the last attempt returns or raises")

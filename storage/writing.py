@@ -15,14 +15,14 @@ from alluxio_lance.storage.fitting import check_columns, fit
 from alluxio_lance.storage.opening import lance_arguments, open_latest, open_version
 from alluxio_lance.storage.place import Place
 
-__all__ = ["FILE_BYTES", "OPERATION", "append", "create", "overwrite", "properties", "restore"]
+__all__ = ["FILE_BYTES", "FILE_ROWS", "OPERATION", "append", "create", "overwrite", "properties", "restore"]
 
 OPERATION: Final = "alluxio-lance.operation"
 _ACTOR: Final = "alluxio-lance.actor"
 _MESSAGE: Final = "__lance_commit_message"
 FILE_BYTES: Final = 512 << 20
 """Bytes after which Lance begins another file."""
-_FILE_ROWS: Final = 1 << 30
+FILE_ROWS: Final = 1 << 30
 """Narrow tables are cut by bytes, not by rows; Lance allows 2^32 rows in a file."""
 
 
@@ -74,7 +74,7 @@ def _write(
             feed.reader(),
             uri,
             mode=mode,
-            max_rows_per_file=_FILE_ROWS,
+            max_rows_per_file=FILE_ROWS,
             max_bytes_per_file=FILE_BYTES,
             transaction_properties=properties(write),
             **lance_arguments(place, location),

@@ -1,1 +1,93 @@
 """Fixtures that every room shares."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alluxio_lance.address import Address
+from alluxio_lance.manager import ResourceManager
+from alluxio_lance.values import Version
+
+
+class Node:
+    """A real sidecar in a process of its own, on a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.address = Address(folder / "run")
+        self._root = folder / "root"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def at(self) -> str:
+        """What the ``address`` argument of a dataset takes."""
+        return str(self.address.run_folder)
+
+    def start(self) -> None:
+        """Start it and wait until it says that it is ready."""
+        command = [sys.executable, "-P", "-m", "alluxio_lance.sidecar.server"]
+        self._process = subprocess.Popen(
+            [*command, "--root", str(self._root), "--run-dir", self.at], stdout=subprocess.PIPE
+        )
+        assert self._process.stdout is not None
+        assert json.loads(self._process.stdout.readline())["ready"]
+
+    def kill(self) -> None:
+        """End it as ``kill -9`` does."""
+        assert self._process is not None
+        self._process.kill()
+        self._reap()
+
+    def stop(self) -> None:
+        """End it in good order; does nothing when it has ended."""
+        if self._process is not None:
+            self._process.terminate()
+            self._reap()
+
+    def _reap(self) -> None:
+        assert self._process is not None
+        self._process.communicate()
+        self._process = None
+
+    def call(self, verb: Callable[[ResourceManager], Any]) -> Any:
+        """Do something with a manager that is connected to it."""
+        with ResourceManager.connect(self.address.grpc) as manager:
+            return verb(manager)
+
+    def register(self, name: str, data: Any, **options: Any) -> Version:
+        """Register ``datasets/NAME``."""
+        version: Version = self.call(lambda manager: manager.register_resource("datasets", name, data, **options))
+        return version
+
+    def update(self, name: str, data: Any, **options: Any) -> Version:
+        """Update ``datasets/NAME``."""
+        version: Version = self.call(lambda manager: manager.update_resource("datasets", name, data, **options))
+        return version
+
+
+def _running() -> Iterator[Node]:
+    # Socket paths have at most 107 bytes: pytest's own folders are too deep.
+    with tempfile.TemporaryDirectory(prefix="al-") as folder:
+        node = Node(Path(folder))
+        node.start()
+        yield node
+        node.stop()
+
+
+@pytest.fixture(scope="session")
+def node() -> Iterator[Node]:
+    """One sidecar for all tests that only add resources of their own."""
+    yield from _running()
+
+
+@pytest.fixture
+def own_node() -> Iterator[Node]:
+    """A sidecar that the test may kill."""
+    yield from _running()

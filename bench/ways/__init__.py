@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from alluxio_lance.errors import InvalidArgument
 
-__all__ = ["BASELINE", "LIMIT", "OURS", "WAYS", "Entry", "chosen"]
+__all__ = ["BASELINE", "LIMIT", "OURS", "SHUFFLES", "WAYS", "Entry", "chosen"]
 
 BASELINE: Final = "memmap"
 LIMIT: Final = "memcpy"
 OURS: Final = "ours"
+
+SHUFFLES: Final = {
+    "rows": "a permutation of all rows of the epoch",
+    "batches": "whole batches in a random order, the rows within them stay together",
+    "buffer": "shards in a random order, then rows through a buffer of 1,000",
+    "blocks": "shards in a random order, then rows within blocks of some shards",
+    "chunks": "chunks in a random order, then rows within each",
+    "none": "the order of the source",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +30,7 @@ class Entry:
 
     title: str
     shuffle: str
-    """How far a row can move, since a weaker shuffle is cheaper: ``rows`` is a permutation of all rows of the epoch."""
+    """How far a row can move, since a weaker shuffle is cheaper; `SHUFFLES` explains the words."""
     distribution: str | None = None
     """The package on PyPI that it measures; None when numpy and torch are enough."""
     module: str | None = None
@@ -35,29 +45,29 @@ class Entry:
 
 WAYS: Final[dict[str, Entry]] = {
     LIMIT: Entry(title="memcpy, one thread", shuffle="none", workers=False),
-    BASELINE: Entry(title="np.memmap, __getitems__", shuffle="rows"),
-    "memmap_rows": Entry(title="np.memmap, __getitem__", shuffle="rows"),
-    OURS: Entry(title="alluxio.torch.Dataset", shuffle="rows", sidecar=True),
+    BASELINE: Entry(title="np.memmap, batches", shuffle="rows"),
+    "memmap_rows": Entry(title="np.memmap, rows", shuffle="rows"),
+    OURS: Entry(title="alluxio-lance", shuffle="rows", sidecar=True),
     "hf_datasets": Entry(title="HF datasets", shuffle="rows", distribution="datasets", module="datasets"),
-    "lance_torch": Entry(title="lance.torch LanceDataset", shuffle="batches", distribution="pylance", module="lance"),
-    "lance_safe": Entry(title="lance.torch SafeLanceDataset", shuffle="rows", distribution="pylance", module="lance"),
+    "lance_torch": Entry(title="lance.torch", shuffle="batches", distribution="pylance", module="lance"),
+    "lance_safe": Entry(title="lance.torch, safe", shuffle="rows", distribution="pylance", module="lance"),
     "web_dataset": Entry(
         title="webdataset",
-        shuffle="1,000-row buffer",
+        shuffle="buffer",
         distribution="webdataset",
         module="webdataset",
         peer=True,
     ),
     "mosaic": Entry(
         title="MosaicML streaming",
-        shuffle="blocks of shards",
+        shuffle="blocks",
         distribution="mosaicml-streaming",
         module="streaming",
         peer=True,
     ),
     "lit_data": Entry(
         title="litdata",
-        shuffle="within chunks",
+        shuffle="chunks",
         distribution="litdata",
         module="litdata",
         peer=True,
@@ -65,7 +75,7 @@ WAYS: Final[dict[str, Entry]] = {
 }
 
 
-def chosen(names: list[str] | None) -> list[str]:
+def chosen(names: Sequence[str] | None) -> list[str]:
     """Return the ways to measure: all of them, or those named, with the baseline and the limit that ratios need.
 
     Raises

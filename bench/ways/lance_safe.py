@@ -46,7 +46,7 @@ def prepare(rows: Rows, folder: Path) -> None:
 @contextmanager
 def opened(job: Job) -> Iterator[Epochs]:
     """Open Lance's safe loader; without workers the same dataset in a plain DataLoader."""
-    dataset = SafeLanceDataset(str(job.folder / "rows.lance"))
+    dataset = SafeLanceDataset(str(job.folder / "rows.lance"))  # type: ignore[no-untyped-call]  # Lance gives it no types
     options: dict[str, Any] = {
         "batch_size": job.batch_size,
         "shuffle": True,
@@ -54,7 +54,7 @@ def opened(job: Job) -> Iterator[Epochs]:
         "generator": torch.Generator().manual_seed(job.seed),
     }
     if job.workers:
-        loader: DataLoader[Any] = get_safe_loader(dataset, num_workers=job.workers, **options)
+        loader: DataLoader[Any] = get_safe_loader(dataset, num_workers=job.workers, **options)  # type: ignore[no-untyped-call]  # Lance gives it no types
     else:
         loader = DataLoader(dataset, **options)
     yield lambda _: iter(loader)

@@ -16,8 +16,7 @@ import lance
 import lance.torch.data
 import numpy as np
 import pyarrow as pa
-import torch
-from lance.sampler import ShardedBatchSampler
+from lance.sampler import Sampler, ShardedBatchSampler
 from torch.utils.data import DataLoader, get_worker_info
 
 from alluxio_lance.bench.data import ROW_BYTES, SHAPE, Rows
@@ -28,17 +27,17 @@ __all__ = ["batches_of_8_mib", "opened", "prepare"]
 _WRITTEN_AT_ONCE = (8 << 20) // ROW_BYTES
 
 
-class BatchesOfThisWorker:
+class BatchesOfThisWorker(Sampler):
     """Deal batches to the workers and put them in another order in every epoch."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
-    def __call__(self, dataset: Any, *args: Any, **options: Any) -> Any:
+    def __call__(self, ds: Any, *args: Any, **options: Any) -> Any:
         worker = get_worker_info()
         rank, world_size = (worker.id, worker.num_workers) if worker else (0, 1)
         self.seed += 1
-        return ShardedBatchSampler(rank, world_size, randomize=True, seed=self.seed)(dataset, *args, **options)
+        return ShardedBatchSampler(rank, world_size, randomize=True, seed=self.seed)(ds, *args, **options)
 
 
 def batches_of_8_mib(rows: Rows, images: Any) -> Iterator[pa.RecordBatch]:

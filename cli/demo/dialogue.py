@@ -9,6 +9,7 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -63,7 +64,7 @@ class Partner:
         self._log = log
         with log.open("wb") as stderr:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", module],
+                [sys.executable, "-P", "-m", module],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
@@ -119,11 +120,9 @@ class Partner:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         if not self._process.stdin.closed:
-            try:
+            # It may have ended already, with a question unread.
+            with suppress(BrokenPipeError):
                 self._process.stdin.close()
-            except BrokenPipeError:
-                # It has ended already, with a question unread.
-                pass
         try:
             self._process.wait(_FAREWELL)
         except subprocess.TimeoutExpired:

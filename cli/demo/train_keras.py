@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from alluxio.tf import Dataset
@@ -16,18 +15,21 @@ def train(uri: str, image: str, label: str, epochs: int) -> float:
     """Train on all rows and return the share of them that the network then gets right."""
     rows = Dataset(uri, columns=[image, label], batch_size=128, shuffle=True, seed=0)
     pairs = rows.map(lambda row: (tf.cast(row[image], tf.float32), row[label]))
-    classes = int(rows.reduce(tf.int64.min, lambda top, row: tf.maximum(top, tf.reduce_max(tf.cast(row[label], tf.int64))))) + 1
-    keras.utils.set_random_seed(0)
-    model = keras.Sequential(
+    classes = (
+        int(rows.reduce(tf.int64.min, lambda top, row: tf.maximum(top, tf.reduce_max(tf.cast(row[label], tf.int64)))))
+        + 1
+    )
+    tf.keras.utils.set_random_seed(0)
+    model = tf.keras.Sequential(
         [
-            keras.layers.Flatten(),
-            keras.layers.BatchNormalization(),
-            keras.layers.Dense(64, activation="relu"),
-            keras.layers.Dense(classes),
+            tf.keras.layers.Flatten(),
+            tf.keras.layers.BatchNormalization(),
+            tf.keras.layers.Dense(64, activation="relu"),
+            tf.keras.layers.Dense(classes),
         ]
     )
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(optimizer=keras.optimizers.Adam(0.01), loss=loss, metrics=["accuracy"])
+    loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(optimizer=tf.keras.optimizers.Adam(0.01), loss=loss, metrics=["accuracy"])
     model.fit(pairs, epochs=epochs, verbose=0)
     return float(model.evaluate(pairs, verbose=0, return_dict=True)["accuracy"])
 
@@ -62,8 +64,8 @@ class Steered:
         digests = {column: hashlib.sha256() for column in columns}
         for batch in self._rows:
             for column in columns:
-                digests[column].update(memoryview(batch[column].numpy()).cast("B"))
-        return {"sha256": "".join(digest.hexdigest() for digest in digests.values())}
+                digests[column].update(batch[column].numpy())
+        return {column: digest.hexdigest() for column, digest in digests.items()}
 
     def refresh(self) -> dict[str, Any]:
         """Open the version that is active now."""

@@ -22,16 +22,20 @@ def train(dataset: Dataset, image: str, label: str, epochs: int) -> float:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(features, 64), nn.ReLU(), nn.Linear(64, classes))
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-    loader = DataLoader(dataset, batch_size=128, shuffle=True, num_workers=2)
+    loader = DataLoader(dataset, batch_size=128, shuffle=True, num_workers=2, persistent_workers=True)
     for _ in range(epochs):
         for batch in loader:
             optimizer.zero_grad()
             loss = nn.functional.cross_entropy(model(batch[image] / scale), batch[label])
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]  # torch has no types for it
             optimizer.step()
     with torch.no_grad():
         right = model(images / scale).argmax(1) == labels
     return float(right.float().mean())
+
+
+def _bytes(tensor: torch.Tensor) -> Any:
+    return tensor.numpy()
 
 
 class Steered:
@@ -40,6 +44,7 @@ class Steered:
     def __init__(self) -> None:
         self._dataset: Dataset | None = None
         self._loader: DataLoader[Any] | None = None
+        self._tensors: dict[str, torch.Tensor] = {}
 
     @property
     def dataset(self) -> Dataset:
@@ -59,27 +64,23 @@ class Steered:
 
     def epoch(self) -> dict[str, Any]:
         """Read every row once, shuffled, through two workers, which stay for the memory table."""
-        self._loader = DataLoader(
-            self.dataset, batch_size=256, shuffle=True, num_workers=2, persistent_workers=True
-        )
+        self._loader = DataLoader(self.dataset, batch_size=256, shuffle=True, num_workers=2, persistent_workers=True)
         rows = sum(len(next(iter(batch.values()))) for batch in self._loader)
         return {"rows": rows, "workers": [child.pid for child in multiprocessing.active_children()]}
 
     def fingerprint(self, columns: list[str]) -> dict[str, Any]:
-        """Hash the bytes of all rows, column by column."""
-        digest = hashlib.sha256()
-        for column in columns:
-            digest.update(memoryview(self.dataset.tensor(column).contiguous().view(torch.uint8).numpy()))
-        return {"sha256": digest.hexdigest()}
+        """Hash the bytes of all rows, column by column; the tensors stay for the memory table."""
+        self._tensors = {column: self.dataset.tensor(column) for column in columns}
+        return {column: hashlib.sha256(_bytes(tensor)).hexdigest() for column, tensor in self._tensors.items()}
 
     def refresh(self) -> dict[str, Any]:
         """Move on to the version that is active now."""
-        self._loader = None
+        self._loader, self._tensors = None, {}
         self.dataset.refresh()
         return {"rows": len(self.dataset)}
 
     def _let_go(self) -> None:
-        self._loader = None
+        self._loader, self._tensors = None, {}
         if self._dataset is not None:
             self._dataset.close()
 

@@ -59,7 +59,9 @@ def populate() -> Check:
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise
-            return warned(name, "not in this kernel: the first epoch touches its pages one by one", "use Linux 5.14 or later")
+            return warned(
+                name, "not in this kernel: the first epoch touches its pages one by one", "use Linux 5.14 or later"
+            )
     return ok(name, "there")
 
 

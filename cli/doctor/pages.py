@@ -22,7 +22,9 @@ def pages(root: Path = Path("/")) -> Check:
     total, free, each = (facts.get(name, 0) for name in ("HugePages_Total", "HugePages_Free", "Hugepagesize"))
     setting = selected(text_of(root / _SETTING))
     if free:
-        return ok(_NAME, f"{count(total)} huge pages of {size(each)} reserved ({size(total * each)}), {count(free)} free")
+        return ok(
+            _NAME, f"{count(total)} huge pages of {size(each)} reserved ({size(total * each)}), {count(free)} free"
+        )
     reserved = f"all {count(total)} reserved huge pages are taken" if total else "no huge pages reserved"
     if setting in _HELPFUL:
         return ok(_NAME, f"{reserved}; transparent huge pages for shared memory: {setting}")

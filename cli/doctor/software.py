@@ -35,7 +35,9 @@ def software(version_of: _Version = _installed) -> Iterator[Check]:
     yield _python()
     yield ok("alluxio-lance", __version__)
     yield _group("client packages", _CLIENT, version_of, failed, "pip install alluxio-lance")
-    yield _group("server packages", _SERVER, version_of, warned, "pip install 'alluxio-lance[server]', to run `up` here")
+    yield _group(
+        "server packages", _SERVER, version_of, warned, "pip install 'alluxio-lance[server]', to run `up` here"
+    )
     yield _framework("PyTorch", ("torch",), "torch", version_of)
     yield _framework("TensorFlow", ("tensorflow-cpu", "tensorflow"), "tf", version_of)
     yield _neighbour(version_of("alluxio"))
@@ -74,7 +76,9 @@ def _neighbour(version: str | None) -> Check:
     name = "PyPI's alluxio"
     if version is None:
         return warned(
-            name, "not installed; alluxio.torch and alluxio.tf stand beside it", "pip install 'alluxio-lance[torch]' or [tf]"
+            name,
+            "not installed; alluxio.torch and alluxio.tf stand beside it",
+            "pip install 'alluxio-lance[torch]' or [tf]",
         )
     if version != _NEIGHBOUR:
         return warned(name, f"{version}, and only {_NEIGHBOUR} was tried", f"pip install alluxio=={_NEIGHBOUR}")

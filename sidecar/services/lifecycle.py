@@ -196,7 +196,7 @@ class Lifecycle(LifecycleServicer):
         context.send_initial_metadata(())
         context.add_callback(self._feed.wake)
         while context.is_active() and not self._feed.closed:
-            if not self._feed.wait(seen):
+            if not self._feed.wait(seen, until=lambda: not context.is_active()):
                 continue
             for event in self._events.events(after=seen):
                 seen = event.sequence

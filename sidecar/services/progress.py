@@ -22,16 +22,20 @@ _RARELY: Final = 0.1
 
 
 def worked(
-    work: Callable[[OnProgress], _Result], context: grpc.ServicerContext, name: str
+    work: Callable[[OnProgress], _Result], context: grpc.ServicerContext, name: str, *, abandon: bool = True
 ) -> Iterator[Progress | _Result]:
     """Yield what the work reports, then its result.
 
-    When the caller goes away the next report raises in the work, which thereby ends and is undone.
+    Parameters
+    ----------
+    abandon
+        When the caller goes away let the next report raise in the work, which thereby ends and is undone; otherwise
+        the work goes on, since others may wait for it.
     """
     reports: queue.SimpleQueue[Progress | None] = queue.SimpleQueue()
     results: list[_Result] = []
     failures: list[BaseException] = []
-    report = _reporter(reports, context)
+    report = _reporter(reports, context, abandon=abandon)
 
     def run() -> None:
         try:
@@ -53,12 +57,14 @@ def worked(
     yield results[0]
 
 
-def _reporter(reports: queue.SimpleQueue[Progress | None], context: grpc.ServicerContext) -> OnProgress:
+def _reporter(
+    reports: queue.SimpleQueue[Progress | None], context: grpc.ServicerContext, *, abandon: bool
+) -> OnProgress:
     last_step, last_time = "", 0.0
 
     def report(progress: Progress) -> None:
         nonlocal last_step, last_time
-        if not context.is_active():
+        if abandon and not context.is_active():
             raise Unavailable("the caller went away - nothing was changed", what="caller")
         now = time.monotonic()
         if progress.step != last_step or now - last_time >= _RARELY:

@@ -25,7 +25,7 @@ class Part(Protocol):
 
     chunk: bytes
 
-    def WhichOneof(self, oneof_group: str) -> str | None:  # noqa: N802 - protobuf's own name
+    def WhichOneof(self, oneof_group: str) -> str | None:
         """Name the field that is set."""
         ...
 

@@ -52,7 +52,7 @@ class Segment:
     """Unique within one run of the sidecar."""
     rows: int
     length: int
-    """Bytes of the IPC file; the memfd itself may be longer (huge pages come whole)."""
+    """Bytes of the IPC file, which is the whole memfd."""
     pages: Pages
     data: Region = Region()
     """FIXED: row-major values. VARIABLE: the values that the offsets point into."""

@@ -9,9 +9,9 @@ from typing import Any, Final
 import pyarrow as pa
 
 from alluxio_lance.errors import InvalidArgument
-from alluxio_lance.lifecycle.ports import Source
+from alluxio_lance.incoming import Source, stream
 from alluxio_lance.storage.importers.files import faults_of, regular_file
-from alluxio_lance.storage.importers.kind import Importer, stream
+from alluxio_lance.storage.importers.kind import Importer
 
 __all__ = ["ARROW"]
 

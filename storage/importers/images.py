@@ -15,9 +15,9 @@ import pyarrow as pa
 from PIL import Image, ImageOps
 
 from alluxio_lance.errors import InvalidArgument
-from alluxio_lance.lifecycle.ports import Source
+from alluxio_lance.incoming import Source, stream
 from alluxio_lance.storage.importers.files import list_files
-from alluxio_lance.storage.importers.kind import Importer, stream
+from alluxio_lance.storage.importers.kind import Importer
 from alluxio_lance.storage.importers.values import whole
 
 __all__ = ["IMAGES", "IMAGE_SUFFIXES"]

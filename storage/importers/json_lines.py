@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.json
 
 from alluxio_lance.errors import InvalidArgument
-from alluxio_lance.lifecycle.ports import Source
+from alluxio_lance.incoming import Source, stream
 from alluxio_lance.storage.importers.files import faults_of, regular_file
-from alluxio_lance.storage.importers.kind import Importer, stream
+from alluxio_lance.storage.importers.kind import Importer
 from alluxio_lance.storage.importers.values import arrow_types, whole
 
 __all__ = ["JSON"]

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import pyarrow as pa
-
 from alluxio_lance.errors import InvalidArgument
-from alluxio_lance.lifecycle.ports import Source
+from alluxio_lance.incoming import Source
 
 __all__ = ["Importer", "InMemory", "stream"]
 
@@ -33,18 +31,3 @@ class Importer:
                 raise InvalidArgument(
                     f"{self.accepts} has no option {name!r}; " + (f"there are {known}" if known else "there are none")
                 )
-
-
-@dataclass(frozen=True, slots=True)
-class InMemory:
-    """One kind of data in this process; it has neither formats nor options."""
-
-    accepts: str
-    """What it is, in the words of the message that lists all kinds."""
-    recognises: Callable[[Any], bool]
-    open: Callable[[Any], Source]
-
-
-def stream(schema: pa.Schema, batches: Iterable[pa.RecordBatch] | Iterator[pa.RecordBatch]) -> pa.RecordBatchReader:
-    """Make a reader of batches that are produced one by one."""
-    return pa.RecordBatchReader.from_batches(schema, batches)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from alluxio_lance.errors import AlluxioLanceError, InvalidArgument, NotFound
-from alluxio_lance.lifecycle.ports import Source
-from alluxio_lance.storage.importers.kind import Importer, stream
+from alluxio_lance.incoming import Source, stream
+from alluxio_lance.storage.importers.kind import Importer
 from alluxio_lance.storage.importers.values import text, whole
 from alluxio_lance.storage.local import LocalRoot
 from alluxio_lance.storage.opening import open_version
@@ -18,6 +18,8 @@ __all__ = ["LANCE"]
 
 
 def _open(path: Path, options: Mapping[str, Any]) -> Source:
+    if not path.is_dir():
+        raise InvalidArgument(f"{path} is no Lance table: that is a folder")
     version = options.get("version")
     if isinstance(version, str):
         chosen: int | str | None = text("version", version)

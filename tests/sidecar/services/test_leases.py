@@ -151,10 +151,10 @@ def test_no_thread_of_the_keeper_stays(open_house):
 @pytest.mark.parametrize(
     ("node", "token", "pid", "left"),
     [
-        ("here", "abababab" + "0" * 24, 1, True),
-        ("here", "abababab" + "0" * 24, 2, False),
-        ("here", "cdcdcdcd" + "0" * 24, 1, False),
-        ("there", "abababab" + "0" * 24, 1, False),
+        ("here", "0" * 24 + "abababab", 1, True),
+        ("here", "0" * 24 + "abababab", 2, False),
+        ("here", "0" * 24 + "cdcdcdcd", 1, False),
+        ("there", "0" * 24 + "abababab", 1, False),
     ],
     ids=["dead reader of the instance", "living reader", "another instance", "another node"],
 )

@@ -9,8 +9,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from alluxio_lance.errors import InvalidArgument
-from alluxio_lance.lifecycle.ports import Source
-from alluxio_lance.storage.importers.kind import stream
+from alluxio_lance.incoming.source import Source, stream
 
 __all__ = ["is_pandas", "is_polars", "open_pandas", "open_polars"]
 

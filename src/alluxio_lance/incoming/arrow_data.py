@@ -9,8 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from alluxio_lance.errors import InvalidArgument
-from alluxio_lance.lifecycle.ports import Source
-from alluxio_lance.storage.importers.kind import stream
+from alluxio_lance.incoming.source import Source, stream
 
 __all__ = ["open_batches", "open_c_stream", "open_reader", "open_table"]
 

@@ -10,8 +10,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from alluxio_lance.errors import InvalidArgument
-from alluxio_lance.lifecycle.ports import Source
-from alluxio_lance.storage.importers.kind import stream
+from alluxio_lance.incoming.source import Source, stream
 
 __all__ = ["is_hugging_face", "open_hugging_face"]
 

@@ -1,0 +1,59 @@
+"""The command bench: samples per second beside the peers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from typer import Context, Option
+
+from alluxio_lance.cli.session import session_of
+
+__all__ = ["bench"]
+
+
+def bench(
+    context: Context,
+    way: Annotated[
+        list[str] | None,
+        Option(
+            "--way", metavar="NAME", help="Only this way and what it is measured by; repeat it.", show_default=False
+        ),
+    ] = None,
+    quick: Annotated[bool, Option("--quick", help="Show that it works, in about two minutes.")] = False,
+    rows: Annotated[
+        int | None, Option("--rows", help="20,000 by default, 4,096 with --quick; 12 KiB each.", show_default=False)
+    ] = None,
+    batch_size: Annotated[int, Option("--batch-size", help="Rows of a batch.")] = 256,
+    workers: Annotated[
+        list[int] | None,
+        Option("--workers", help="DataLoader workers; repeat it. 0 and 2 by default.", show_default=False),
+    ] = None,
+    repetitions: Annotated[
+        int | None, Option("--repetitions", help="5 by default, 2 with --quick.", show_default=False)
+    ] = None,
+    epochs: Annotated[int, Option("--epochs", help="Epochs in each repetition.")] = 3,
+    seed: Annotated[int, Option("--seed", help="Of the order of rows.")] = 0,
+    no_install: Annotated[bool, Option("--no-install", help="Leave out peers that are not installed.")] = False,
+    out: Annotated[Path, Option("--out", metavar="DIR", help="For the table and the plots.")] = Path("bench/results"),
+    work: Annotated[
+        Path | None, Option("--work", metavar="DIR", help="On the disk to be measured; 4 GB.", show_default=False)
+    ] = None,
+) -> None:
+    """Measure samples per second beside the peers: a table, JSON, a plot."""
+    from alluxio_lance.bench.main import run  # noqa: PLC0415 - the benchmark loads only when it runs
+
+    run(
+        ways=way,
+        rows=rows,
+        batch_size=batch_size,
+        workers=workers or (0, 2),
+        repetitions=repetitions,
+        epochs=epochs,
+        seed=seed,
+        quick=quick,
+        install=not no_install,
+        out=out,
+        work=work,
+        console=session_of(context).out,
+    )
