@@ -7,7 +7,7 @@ import random
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
@@ -22,7 +22,7 @@ from alluxio_lance.bench.summary import summarize
 from alluxio_lance.bench.ways import BASELINE, LIMIT, WAYS
 from alluxio_lance.errors import AlluxioLanceError, Internal, Unavailable
 
-__all__ = ["Plan", "Step", "run_plan"]
+__all__ = ["Plan", "Run", "Step", "prepare_all", "run_plan"]
 
 _PREPARE_S = 900.0
 
@@ -59,7 +59,9 @@ class Step:
 
 
 @dataclass(slots=True)
-class _Run:
+class Run:
+    """A plan under way: what is prepared, what is measured, what fell out and why."""
+
     plan: Plan
     on_step: Callable[[Step], None]
     rows: Rows
@@ -73,9 +75,11 @@ class _Run:
     measurements: list[Measurement] = field(default_factory=list)
 
     def tell(self, what: str) -> None:
+        """Say what is being done."""
         self.on_step(Step(what=what, done=self.done, total=self.total))
 
     def job(self, way: str, workers: int, repetition: int) -> Job:
+        """Describe a measurement; the images are compared in the first repetition."""
         return Job(
             way=way,
             source=self.rows.folder,
@@ -147,17 +151,8 @@ class _Run:
         )
 
     def fail(self, way: str, reason: str) -> None:
-        before = self.prepared[way]
-        self.prepared[way] = Prepared(
-            way=way,
-            title=before.title,
-            shuffle=before.shuffle,
-            state="failed",
-            reason=reason,
-            prepare_s=before.prepare_s,
-            bytes_on_disk=before.bytes_on_disk,
-            versions=before.versions,
-        )
+        """Take a way out of the run."""
+        self.prepared[way] = replace(self.prepared[way], state="failed", reason=reason)
         self.measurements = [m for m in self.measurements if m.way != way]
 
     def turns(self) -> list[tuple[str, int]]:
@@ -178,7 +173,7 @@ def run_plan(plan: Plan, on_step: Callable[[Step], None]) -> Results:
     started_at, start = datetime.now(UTC), perf_counter()
     machine = describe(plan.work)
     on_step(Step(what=f"generate {plan.rows} rows", done=0, total=1))
-    run = _Run(plan, on_step, generate(plan.work / "source", plan.rows, plan.seed), total=0)
+    run = Run(plan, on_step, generate(plan.work / "source", plan.rows, plan.seed), total=0)
     turns = run.turns()
     run.total = len(plan.ways) + plan.repetitions * len(turns)
     with ExitStack() as open_until_the_end:
@@ -199,7 +194,7 @@ def run_plan(plan: Plan, on_step: Callable[[Step], None]) -> Results:
     )
 
 
-def prepare_all(run: _Run, open_until_the_end: ExitStack) -> None:
+def prepare_all(run: Run, open_until_the_end: ExitStack) -> None:
     """Prepare the ways in their order; the sidecar, if one of them needs it, runs until the end."""
     if any(WAYS[way].sidecar for way in run.plan.ways):
         run.tell("start a sidecar")
@@ -215,7 +210,7 @@ def prepare_all(run: _Run, open_until_the_end: ExitStack) -> None:
         run.done += 1
 
 
-def measure_all(run: _Run, turns: list[tuple[str, int]]) -> None:
+def measure_all(run: Run, turns: list[tuple[str, int]]) -> None:
     """Go through all ways once for each repetition, every time in another order."""
     order = random.Random(run.plan.seed)  # noqa: S311 - the order of measurements is no secret
     for repetition in range(run.plan.repetitions):

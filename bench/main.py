@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from alluxio_lance.bench.driver import Plan, Step, run_plan
+from alluxio_lance.bench.markdown import as_markdown
 from alluxio_lance.bench.peers import default_folder
 from alluxio_lance.bench.report import print_report, say
 from alluxio_lance.bench.results import Results
@@ -37,7 +38,7 @@ def run(
     limit_s: float = 300.0,
     console: Console | None = None,
 ) -> Results:
-    """Measure, print the table, and write ``bench.json``, ``bench.png`` and ``bench.svg``.
+    """Measure, print the table, and write ``bench.json``, ``bench.md``, ``bench.png`` and ``bench.svg``.
 
     Parameters
     ----------
@@ -56,7 +57,7 @@ def run(
     install
         Make virtual environments for the peers that the project's environment lacks (``bench/peers.txt``).
     out
-        The folder for the three files; made if it is missing.
+        The folder for these files; made if it is missing.
     work
         A folder on the disk to be measured, with 4 GB free; by default the system's temporary folder. What is written
         there is removed at the end.
@@ -104,9 +105,10 @@ def run(
         results = with_progress(plan, console)
     out.mkdir(parents=True, exist_ok=True)
     results.write_json(out / "bench.json")
+    (out / "bench.md").write_text(as_markdown(results))
     png, svg = write_plots(results, out)
     print_report(results, console)
-    say(console, f"\nWritten: {out / 'bench.json'}, {png}, {svg}")
+    say(console, f"\nWritten: {out / 'bench.json'}, {out / 'bench.md'}, {png}, {svg}")
     return results
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -24,10 +23,10 @@ def print_report(results: Results, console: Console) -> None:
         console.print(table(results, workers))
     for way in results.ways:
         if way.state != "measured":
-            say(console, f"{way.title} {way.state}: {way.reason}")
+            say(console, f"\n{way.title} {way.state}: {way.reason}")
     say(
         console,
-        f"{machine['cpus']} CPUs ({machine['cpu']}), {machine['memory_bytes'] / 2**30:.0f} GiB, "
+        f"\n{machine['cpus']} CPUs ({machine['cpu']}), {machine['memory_bytes'] / 2**30:.0f} GiB, "
         f"{machine['filesystem']}, load {machine['load_average']:.1f} before; {results.seconds:.0f} s in all.\n",
     )
     shuffles = {results.way(line.way).shuffle for line in results.lines}
@@ -46,7 +45,7 @@ def say(console: Console, text: str) -> None:
 
 def table(results: Results, workers: int) -> Table:
     """Lay out the lines with one number of workers, in 80 columns; rates are in thousands of samples per second."""
-    made = Table(box=SIMPLE_HEAD, title=f"num_workers={workers}", title_justify="left", pad_edge=False)
+    made = Table(box=None, title=f"\nnum_workers={workers}", title_justify="left", padding=(0, 2, 0, 0), pad_edge=False)
     made.add_column("way", no_wrap=True)
     made.add_column("shuffle", no_wrap=True)
     for heading in ("epoch 1", "later", "range", "x memmap", "x memcpy"):

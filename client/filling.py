@@ -72,9 +72,12 @@ _ACCEPTED = {"f": "fiu", "i": "iu", "u": "iu", "m": "miu", "M": "MUiu", "b": "b"
 
 
 def _row(element: Element, value: Any) -> Any:
-    if not element.is_text:
-        return np.asarray(value).astype(element.stored) if len(value) == 0 else _stored(element, value)
-    kind = str if element.name == "string" else bytes
-    if not isinstance(value, kind):
-        raise TypeError(f"it must be {kind.__name__}")
-    return value
+    if element.is_text:
+        kind = str if element.name == "string" else bytes
+        if not isinstance(value, kind):
+            raise TypeError(f"it must be {kind.__name__}")
+        return value
+    row = _stored(element, value) if len(value) else np.empty(0, element.stored)
+    # One value stands for many rows: nobody may write into it.
+    row.flags.writeable = False
+    return row

@@ -56,6 +56,10 @@ class Generation:
             os.close(self._descriptor)
             self._descriptor = -1
 
+    def __del__(self) -> None:
+        if self.__dict__.get("_descriptor", -1) >= 0:
+            self.close()
+
     def __getstate__(self) -> tuple[Origin, int]:
         own = (self._descriptor,)
         return Origin(os.getpid(), own, identities(own)), self.number

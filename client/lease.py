@@ -45,7 +45,7 @@ class Lease:
         self.layout: Final = layout
         self._descriptors: Descriptors | None = descriptors
         self._door = door
-        self._owner = os.getpid()
+        self._owner: int | None = os.getpid()
         self._check(len(descriptors.numbers))
 
     @classmethod
@@ -104,10 +104,13 @@ class Lease:
         self.close()
 
     def __del__(self) -> None:
-        # A lease that failed on its way has no state; a forked child's copy is its parent's to close.
-        if self.__dict__.get("_descriptors") is not None and self._owner == os.getpid():
+        # A lease that failed on its way has no state.
+        if self.__dict__.get("_descriptors") is None:
+            return
+        self.close()
+        # Copies in worker processes end with their worker: nobody there could close them.
+        if self._owner == os.getpid():
             warnings.warn(f"the lease on {self.layout.uri} was not closed", ResourceWarning, stacklevel=2, source=self)
-            self.close()
 
     def __getstate__(self) -> _Travelling:
         numbers = self.descriptors.numbers
@@ -115,6 +118,7 @@ class Lease:
 
     def __setstate__(self, state: _Travelling) -> None:
         self.__init__(state.address, state.token, state.layout, *_arrive(state))  # type: ignore[misc]  # unpickling makes the object without calling it
+        self._owner = None
 
 
 def _segments(layout: Layout) -> int:

@@ -338,7 +338,8 @@ class LocalManager(ResourceManager):
     def get_resource(self, type: str, name: str, selector: str | None = None) -> LanceTable:
         plain = parse_name(type, name)
         wanted = replace(plain, selector=parse_selector(selector)) if selector else plain
-        return LanceTable(self._version(self.catalog.find(wanted)), _open_lance)
+        found = self.catalog.find(wanted)
+        return LanceTable(self._version(found), lambda version: self.store.dataset(found.location, version.version))
 
     def list_resources(self, type: str | None = None) -> list[Resource]:
         return [self._located(resource) for resource in self.catalog.resources(type)]
@@ -389,12 +390,6 @@ class LocalManager(ResourceManager):
 def _reading(source: Source) -> AbstractContextManager[Any]:
     """Close the source's reader in the end, also when it was not read to its end."""
     return closing(source.reader)
-
-
-def _open_lance(version: Version) -> Any:
-    import lance  # noqa: PLC0415 - only those who ask for plain Lance load it
-
-    return lance.dataset(version.location, version=version.version)
 
 
 def _json_object(what: str, value: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -394,3 +394,7 @@ class Store(Protocol):
     def open(self, location: str, version: int) -> TableReader:
         """Open a version for the sidecar; `Unavailable` or `Corrupt` when it cannot be read."""
         ...
+
+    def dataset(self, location: str, version: int) -> Any:
+        """Open a version as a ``lance.LanceDataset``, for people who want Lance itself; `NotFound` when it is gone."""
+        ...

@@ -30,14 +30,20 @@ class LastEvent(Protocol):
 
 
 class Feed:
-    """The highest sequence of the catalog's events, kept fresh by one thread for all who wait."""
+    """The highest sequence of the catalog's events, kept fresh by one thread for all who wait.
 
-    def __init__(self, catalog: LastEvent) -> None:
+    Parameters
+    ----------
+    nudge
+        Set by whoever has just changed something in this process: the feed looks at once.
+    """
+
+    def __init__(self, catalog: LastEvent, nudge: threading.Event | None = None) -> None:
         self._catalog = catalog
         self._last = catalog.last_event()
         self._closed = False
         self._changed = threading.Condition()
-        self._nudged = threading.Event()
+        self._nudged = nudge or threading.Event()
         self._thread = threading.Thread(target=self._look, name="feed", daemon=True)
         self._thread.start()
 
@@ -50,10 +56,6 @@ class Feed:
     def closed(self) -> bool:
         """Whether nothing more will come."""
         return self._closed
-
-    def nudge(self) -> None:
-        """Look at once: this process has just changed something."""
-        self._nudged.set()
 
     def wake(self) -> None:
         """Let all who wait ask again whether they should."""

@@ -23,7 +23,7 @@ import numpy as np
 from alluxio_lance.errors import Internal, NoSpace, Unavailable
 from alluxio_lance.layout import PAGE, Pages
 
-__all__ = ["HUGE_PAGE", "LARGE", "Memfd", "choose_pages", "free_huge_bytes", "page_bytes", "round_up"]
+__all__ = ["HUGE_PAGE", "LARGE", "Memfd", "choose_pages", "free_huge_bytes", "memory_faults", "page_bytes", "round_up"]
 
 HUGE_PAGE: Final = 2 << 20
 LARGE: Final = 8 << 20
@@ -38,7 +38,7 @@ _STEP: Final = 16 << 20
 """Bytes populated in one call, which holds the interpreter's lock."""
 _LONGEST_NAME: Final = 249
 _SEALS: Final = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
-_NO_MEMORY: Final = frozenset({errno.ENOSPC, errno.ENOMEM, errno.EFAULT})
+_NO_MEMORY: Final = frozenset({errno.ENOSPC, errno.ENOMEM, errno.EFAULT, errno.EFBIG})
 _NO_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE})
 _SEAL_ATTEMPTS: Final = 50
 
@@ -119,7 +119,7 @@ class Memfd:
         flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
         if pages is Pages.HUGE:
             flags |= os.MFD_HUGETLB | os.MFD_HUGE_2MB
-        with _no_space(self.name, length):
+        with memory_faults(self.name, length):
             self._fd: int | None = os.memfd_create(self.name, flags)
         try:
             self.ensure(length)
@@ -145,7 +145,7 @@ class Memfd:
         length = round_up(length, self._unit)
         if length <= self._allocated:
             return
-        with _no_space(self.name, length):
+        with memory_faults(self.name, length):
             if self.pages is Pages.TRANSPARENT:
                 self._populate(length)
             else:
@@ -184,7 +184,7 @@ class Memfd:
         if self._mapping is not None:
             np.copyto(np.frombuffer(self._mapping, np.uint8, source.size, offset), source)
             return source.size
-        with _no_space(self.name, offset + source.size):
+        with memory_faults(self.name, offset + source.size):
             done = 0
             while done < source.size:  # one call takes at most 2 GiB
                 done += os.pwrite(self.fd, source[done:].data, offset + done)
@@ -252,7 +252,8 @@ def _fitting(name: str) -> str:
 
 
 @contextmanager
-def _no_space(name: str, length: int) -> Iterator[None]:
+def memory_faults(name: str, length: int) -> Iterator[None]:
+    """Turn the kernel's refusals to give memory into `NoSpace`, and those to give descriptors into `Unavailable`."""
     try:
         yield
     except OSError as error:

@@ -86,7 +86,8 @@ class Shelf(Protocol):
 @dataclass(slots=True)
 class _Wish:
     version: Version
-    pause: float = _FIRST_RETRY
+    pause: float
+    """Seconds until the attempt after the next one, should that fail."""
     due: float = 0.0
     """Monotonic time of the next attempt."""
 
@@ -209,7 +210,7 @@ class Prefetcher:
             elif not self._load or self._shelf.is_hot(active):
                 self._tell(name, (active.semver, active.version))
             else:
-                self._wishes[name] = _Wish(active)
+                self._wishes[name] = _Wish(active, _FIRST_RETRY)
                 self._changed.notify_all()
 
     def _current(self, name: Name) -> Announced:

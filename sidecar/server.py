@@ -134,10 +134,11 @@ class Sidecar:
         catalog = DatabaseCatalog.open(settings.catalog_url)
         store = LanceStore.local(tables_folder(settings.root))
         self._parts.callback(catalog.close)
-        self._manager = keep(LocalManager(catalog, store, node=settings.node, observer=self._observe))
+        nudge = threading.Event()
+        self._manager = keep(LocalManager(catalog, store, node=settings.node, observer=lambda *_: nudge.set()))
         self._manager.reconcile()
         _release_leftovers(catalog, settings.node, folder.exchange("instance", self.instance))
-        self._feed = keep(Feed(catalog))
+        self._feed = keep(Feed(catalog, nudge))
         self._happenings = Happenings()
         self._residency = keep(
             Residency(
@@ -238,12 +239,6 @@ class Sidecar:
         self._leases.close()
         self._residency.close()
         self._threads.shutdown()
-
-    def _observe(self, verb: str, step: str) -> None:
-        # Operations that reconcile mends at the start come before there is a feed.
-        feed: Feed | None = getattr(self, "_feed", None)
-        if feed is not None:
-            feed.nudge()
 
 
 def _make_root(root: Path) -> None:

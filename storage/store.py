@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+import lance
+
 from alluxio_lance.lifecycle.ports import Snapshot, Source, StoredFile, Write
 from alluxio_lance.manager import OnProgress
 from alluxio_lance.storage import importers, snapshots, sweeping, tagging, upserting, writing
@@ -41,6 +43,8 @@ class LanceStore:
 
         Raises
         ------
+        NotFound
+            When there is nothing at the path.
         InvalidArgument
             Saying what is accepted, or what is wrong with the file or option.
         """
@@ -143,3 +147,13 @@ class LanceStore:
         """
         dataset = open_version(self._place, location, version)
         return LanceTableReader(dataset, f"version {version} of {self.absolute(location)}")
+
+    def dataset(self, location: str, version: int) -> lance.LanceDataset:
+        """Open a version as Lance itself.
+
+        Raises
+        ------
+        NotFound
+            When the table or version does not exist.
+        """
+        return open_version(self._place, location, version)

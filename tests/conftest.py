@@ -30,6 +30,12 @@ class Node:
         """What the ``address`` argument of a dataset takes."""
         return str(self.address.run_folder)
 
+    @property
+    def pid(self) -> int:
+        """The process."""
+        assert self._process is not None
+        return self._process.pid
+
     def start(self) -> None:
         """Start it and wait until it says that it is ready."""
         command = [sys.executable, "-P", "-m", "alluxio_lance.sidecar.server"]

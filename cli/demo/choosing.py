@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from math import prod
 from typing import Final
 
-from alluxio_lance.layout import Column, ColumnKind, Layout
+from alluxio_lance.client.fixed import FixedColumn
+from alluxio_lance.client.table import Table
+from alluxio_lance.layout import Column, ColumnKind
 
 __all__ = ["Choice", "choose"]
 
 _FEWEST_VALUES: Final = 16
 """An image has at least this many values."""
+_MOST_CLASSES: Final = 1000
 _LABELS: Final = ("label", "labels", "target", "class", "y")
 _INTEGERS: Final = frozenset({"uint8", "int8", "int16", "uint16", "int32", "int64"})
 _NUMBERS: Final = _INTEGERS | {"float16", "float32", "float64"}
@@ -28,15 +31,16 @@ class Choice:
     """Image and label; None when there is no such pair."""
 
 
-def choose(layout: Layout) -> Choice:
-    """Choose by type, and by name where the type leaves a choice."""
-    readable = [column for column in layout.columns if _readable(column)]
+def choose(table: Table) -> Choice:
+    """Choose columns by their types, an image by its size, a label by its name and its values."""
+    readable = [column for column in table.layout.columns if _readable(column)]
     names = tuple(column.name for column in readable)
     image, label = _image(readable), _label(readable)
+    trains = image and label and table.rows and _are_classes(table.column(label))
     return Choice(
         columns=names,
-        left_out=tuple(column.name for column in layout.columns if column.name not in names),
-        pair=(image, label) if image and label else None,
+        left_out=tuple(column.name for column in table.layout.columns if column.name not in names),
+        pair=(image, label) if image and label and trains else None,
     )
 
 
@@ -51,7 +55,10 @@ def _image(columns: list[Column]) -> str | None:
 
 def _label(columns: list[Column]) -> str | None:
     scalars = {column.name for column in columns if column.shape == () and column.dtype in _INTEGERS}
-    named = [name for name in _LABELS if name in scalars]
-    if named:
-        return named[0]
-    return scalars.pop() if len(scalars) == 1 else None
+    return next((name for name in _LABELS if name in scalars), None)
+
+
+def _are_classes(column: object) -> bool:
+    if not isinstance(column, FixedColumn):
+        return False
+    return int(column.array.min()) >= 0 and int(column.array.max()) < _MOST_CLASSES

@@ -115,7 +115,7 @@ class Story:
 
     def _choose(self, system: System, version: Version) -> Choice:
         with Table.open(version.uri, address=system.address.grpc) as opened:
-            choice = choose(opened.layout)
+            choice = choose(opened)
         if choice.left_out:
             text = f"  columns that are left out here, since they are not numbers of one size: {', '.join(choice.left_out)}"
             self.console.print(text, style="dim", soft_wrap=True)

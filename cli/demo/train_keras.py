@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 from typing import Any
 
@@ -15,10 +16,7 @@ def train(uri: str, image: str, label: str, epochs: int) -> float:
     """Train on all rows and return the share of them that the network then gets right."""
     rows = Dataset(uri, columns=[image, label], batch_size=128, shuffle=True, seed=0)
     pairs = rows.map(lambda row: (tf.cast(row[image], tf.float32), row[label]))
-    classes = (
-        int(rows.reduce(tf.int64.min, lambda top, row: tf.maximum(top, tf.reduce_max(tf.cast(row[label], tf.int64)))))
-        + 1
-    )
+    classes = 1 + max(int(tf.reduce_max(row[label])) for row in rows)
     tf.keras.utils.set_random_seed(0)
     model = tf.keras.Sequential(
         [
@@ -57,6 +55,8 @@ class Steered:
         count = 0
         for batch in shuffled:
             count += len(next(iter(batch.values())))
+        del shuffled
+        gc.collect()
         return {"rows": count}
 
     def fingerprint(self, columns: list[str]) -> dict[str, Any]:
@@ -69,6 +69,9 @@ class Steered:
 
     def refresh(self) -> dict[str, Any]:
         """Open the version that is active now."""
+        self._rows = None
+        # TensorFlow holds what its functions captured in cycles: the memory of the version before goes now.
+        gc.collect()
         self._rows = Dataset(self._uri, columns=self._columns, batch_size=256)
         return {"rows": sum(len(next(iter(batch.values()))) for batch in self._rows)}
 

@@ -64,9 +64,16 @@ class Steered:
 
     def epoch(self) -> dict[str, Any]:
         """Read every row once, shuffled, through two workers, which stay for the memory table."""
-        self._loader = DataLoader(self.dataset, batch_size=256, shuffle=True, num_workers=2, persistent_workers=True)
-        rows = sum(len(next(iter(batch.values()))) for batch in self._loader)
-        return {"rows": rows, "workers": [child.pid for child in multiprocessing.active_children()]}
+        self._loader = DataLoader(
+            self.dataset,
+            # Small enough for every worker to have some.
+            batch_size=max(1, min(256, len(self.dataset) // 8)),
+            shuffle=True,
+            num_workers=2,
+            persistent_workers=True,
+        )
+        seen = sum(len(next(iter(batch.values()))) for batch in self._loader)
+        return {"rows": seen, "workers": [child.pid for child in multiprocessing.active_children()]}
 
     def fingerprint(self, columns: list[str]) -> dict[str, Any]:
         """Hash the bytes of all rows, column by column; the tensors stay for the memory table."""

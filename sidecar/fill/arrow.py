@@ -6,9 +6,9 @@ import os
 
 import pyarrow as pa
 
-from alluxio_lance.errors import NoSpace
 from alluxio_lance.layout import Pages, Segment
 from alluxio_lance.sidecar.fill.writer import Filled, SegmentWriter
+from alluxio_lance.sidecar.memfd import memory_faults
 from alluxio_lance.sidecar.plan import ColumnPlan
 
 __all__ = ["ArrowWriter"]
@@ -43,15 +43,12 @@ class ArrowWriter(SegmentWriter):
         self._arrays = []
         table = pa.Table.from_arrays([arrays], schema=pa.schema([field])).unify_dictionaries().combine_chunks()
         fd = self._memfd.fd
-        try:
-            with pa.OSFile(f"/proc/self/fd/{fd}", "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-                writer.write_table(table)
-        except OSError as error:
-            raise NoSpace(
-                f"the kernel has no memory for {self._memfd.name} ({arrays.nbytes:,} bytes): {error} - free memory, or "
-                "evict a version with `alluxio-lance cache evict`",
-                need=arrays.nbytes,
-            ) from error
+        with (
+            memory_faults(self._memfd.name, table.nbytes),
+            pa.OSFile(f"/proc/self/fd/{fd}", "wb") as sink,
+            pa.ipc.new_file(sink, table.schema) as writer,
+        ):
+            writer.write_table(table)
         length = os.fstat(fd).st_size
         self._memfd.seal(length)
         segment = Segment(id=id, rows=self._rows, length=length, pages=Pages.SMALL)

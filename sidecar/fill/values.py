@@ -78,8 +78,6 @@ def _check_items(items: pa.Array, rows: int, present: Mask | None) -> None:
 
 def _elements(array: pa.Array, leaf: Leaf) -> Values:
     buffer = array.buffers()[1]
-    if buffer is None:  # only arrays of nulls have none
-        return np.zeros(len(array), leaf.source or np.uint8)
     if leaf.source is not None:
         return np.frombuffer(buffer, leaf.source, len(array), array.offset * leaf.source.itemsize)
     first, end = array.offset, array.offset + len(array)

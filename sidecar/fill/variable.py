@@ -55,8 +55,6 @@ class VariableWriter(FramedWriter):
         """Copy the bytes of strings and return where each one ends, from the first."""
         array = array.cast(self._column.shape.written.type)
         _, offsets_buffer, data = array.buffers()
-        if len(array) == 0:
-            return np.empty(0, np.int64)
         offsets = np.frombuffer(offsets_buffer, np.int64, len(array) + 1, 8 * array.offset)
         if offsets[-1] > offsets[0]:
             self._write(np.frombuffer(data, np.uint8)[offsets[0] : offsets[-1]])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from alluxio_lance.errors import AlluxioLanceError, InvalidArgument
+from alluxio_lance.errors import AlluxioLanceError, InvalidArgument, NotFound
 
 __all__ = ["existing", "faults_of", "list_files", "regular_file"]
 
@@ -19,8 +19,10 @@ def existing(data: str | os.PathLike[str]) -> Path:
 
     Raises
     ------
+    NotFound
+        When nothing is there.
     InvalidArgument
-        When nothing is there, or it cannot be read.
+        When it is no path, or cannot be read.
     """
     text = os.fspath(data)
     if "://" in text:
@@ -31,7 +33,7 @@ def existing(data: str | os.PathLike[str]) -> Path:
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError) as missing:
-        raise InvalidArgument(f"there is no file or folder {path}") from missing
+        raise NotFound(f"there is no file or folder {path}") from missing
     except OSError as error:
         raise InvalidArgument(f"{path} cannot be read: {error.strerror}") from error
     return path

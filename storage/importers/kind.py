@@ -9,7 +9,7 @@ from typing import Any
 from alluxio_lance.errors import InvalidArgument
 from alluxio_lance.incoming import Source
 
-__all__ = ["Importer", "InMemory", "stream"]
+__all__ = ["Importer"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,6 +38,8 @@ def open_source(data: Any, *, format: str | None, options: Mapping[str, Any]) ->
 
     Raises
     ------
+    NotFound
+        When there is nothing at the path.
     InvalidArgument
         When the data are of no accepted kind, empty, unreadable or broken, or an option is unknown or wrong.
     """

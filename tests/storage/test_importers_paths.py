@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from alluxio_lance.errors import InvalidArgument
+from alluxio_lance.errors import InvalidArgument, NotFound
 
 TABLE = pa.table({"i": pa.array(range(3)), "s": ["a", "b", "c"]})
 LINES = '{"i": 0, "s": "a"}\n{"i": 1, "s": "b"}\n{"i": 2, "s": "c"}\n'
@@ -91,7 +91,6 @@ def bad(name, content):
 @pytest.mark.parametrize(
     ("make", "format", "options", "sentence"),
     [
-        (lambda folder: folder / "nope.csv", None, {}, r"there is no file or folder .*nope\.csv"),
         (lambda folder: folder / ("x" * 300), None, {}, "cannot be read"),
         (lambda _: "", None, {}, "is no path"),
         (lambda _: "s3://bucket/x", None, {}, "is a URI: give a local path"),
@@ -124,6 +123,14 @@ def test_unusable_paths_are_refused(store, tmp_path, make, format, options, sent
     """Each with what is wrong and where, before anything is written."""
     with pytest.raises(InvalidArgument, match=sentence):
         store.source(make(tmp_path), format=format, options=options)
+
+
+def test_a_missing_path_is_not_found(store, tmp_path):
+    """Also when a file stands where a folder should be."""
+    (tmp_path / "file").write_text("x")
+    for path in (tmp_path / "nope.csv", tmp_path / "file/nope.csv"):
+        with pytest.raises(NotFound, match=r"there is no file or folder .*nope\.csv"):
+            store.source(path, format=None, options={})
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root reads everything")

@@ -55,7 +55,7 @@ def test_an_opened_version_can_be_mapped(manager, channel, rows):
     [
         ("alluxio://datasets/none", (), NotFound, "datasets/none"),
         ("alluxio://datasets/a@9", (), NotFound, "9"),
-        ("alluxio://datasets/a", ("x", "nope"), NotFound, "nope"),
+        ("alluxio://datasets/a", ("id", "nope"), NotFound, "nope.*id"),
         ("alluxio:///a/file", (), InvalidArgument, "two slashes"),
         ("http://datasets/a", (), InvalidURI, "grammar"),
         ("", (), InvalidURI, "grammar"),

@@ -223,7 +223,8 @@ def ipc(table):
         (lambda data: [chunk(data)], "InvalidArgument"),
         (lambda data: [header(source=None)], "InvalidArgument"),
         (lambda data: [header()], "Unavailable"),
-        (lambda data: [header(), chunk(b"hello, this is no arrow")], "InvalidArgument"),
+        (lambda data: [header(), chunk(b"hello, this is no arrow")], "Unavailable"),
+        (lambda data: [header(), chunk(b"hello, this is no arrow" + data[-8:])], "InvalidArgument"),
         (lambda data: [header(), chunk(data[:-8])], "Unavailable"),
         (lambda data: [header(), chunk(data[: len(data) // 2])], "Unavailable"),
         (lambda data: [header(), chunk(data[:100]), header()], "InvalidArgument"),
@@ -236,6 +237,7 @@ def ipc(table):
         "no source",
         "no data",
         "no arrow",
+        "no arrow but its end",
         "no end",
         "half",
         "second header",
@@ -314,9 +316,11 @@ def test_another_user_s_path_is_not_opened_but_his_data_are_taken(tmp_path, star
     finally:
         del os.environ["ALLUXIO_LANCE_ALLOW_USERS"]
     code = (
-        "import sys, pyarrow as pa\n"
+        "import os, sys, pyarrow as pa\n"
         "from alluxio_lance.client.manager import RemoteManager\n"
         "from alluxio_lance.errors import PermissionDenied\n"
+        "os.setgid(65534)\n"
+        "os.setuid(65534)\n"
         "with RemoteManager.open(sys.argv[1]) as manager:\n"
         "    try:\n"
         "        manager.register_resource('datasets', 'a', '/etc/shadow')\n"
@@ -325,12 +329,7 @@ def test_another_user_s_path_is_not_opened_but_his_data_are_taken(tmp_path, star
         "    print(manager.register_resource('datasets', 'a', pa.table({'x': [1]})).created_by)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, str(node.address.run_folder)],
-        user=65534,
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd="/",
+        [sys.executable, "-c", code, str(node.address.run_folder)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     refusal, actor = done.stdout.splitlines()

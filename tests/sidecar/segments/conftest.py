@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import mmap
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -111,9 +110,9 @@ def memfds():
 
     def find() -> list[str]:
         links = []
-        for fd in os.listdir("/proc/self/fd"):
+        for fd in Path("/proc/self/fd").iterdir():
             try:
-                links.append(os.readlink(f"/proc/self/fd/{fd}"))
+                links.append(str(fd.readlink()))
             except FileNotFoundError:  # the descriptor of the listing itself
                 continue
         maps = Path("/proc/self/maps").read_text().splitlines()

@@ -65,7 +65,7 @@ def test_the_tightest_limit_counts(tmp_path, files, total, available):
 def test_this_machine_is_read():
     """The real files of this machine make a budget below its memory."""
     budget = Budget.detect()
-    assert 0 < budget.limit
+    assert budget.limit > 0
     assert Host().available() <= Host().total()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -19,9 +21,9 @@ ROWS = 10_000
 
 
 def _table(rows: int = ROWS) -> pa.Table:
-    return pa.table(
-        {"x": np.arange(rows), "s": [f"row {i}" for i in range(rows)], "d": [{"a": i} for i in range(rows)]}
-    )
+    texts = pa.array([f"row {i}" for i in range(rows)], pa.string())
+    structs = pa.array([{"a": i} for i in range(rows)], pa.struct([("a", pa.int64())]))
+    return pa.table({"x": np.arange(rows), "s": texts, "d": structs})
 
 
 def _wide(mib: int) -> pa.Table:
@@ -142,6 +144,20 @@ def test_progress_counts_up_to_all_rows(table_double, budget):
     assert 8 * ROWS < told[-1].bytes <= told[-1].total_bytes
     for column in hot:
         column.close()
+
+
+@pytest.mark.parametrize("column", ["x", "s", "d"])
+def test_a_refusal_of_the_kernel_is_no_space_and_leaves_nothing(column, table_double, budget, memfds):
+    """Whichever kind of column meets a limit of the kernel (here the largest file), `NoSpace` says so."""
+    table = _table().select([column])
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, hard))
+    try:
+        with pytest.raises(NoSpace, match="the kernel has no memory for alluxio-lance:datasets/x@v3"):
+            load(table_double(table), _plan(table), budget)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (budget.used, memfds()) == (0, [])
 
 
 def test_segments_have_ids_of_their_own(load_table):

@@ -7,6 +7,7 @@ import fcntl
 import mmap
 import os
 import resource
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -66,10 +67,10 @@ def test_a_busy_writer_makes_sealing_fail_with_a_sentence(monkeypatch):
     with Memfd("alluxio-lance:test", 4096) as memory:
         foreign = mmap.mmap(memory.fd, 4096)
         waits = iter([lambda: None, foreign.close])
-        monkeypatch.setattr(module.time, "sleep", lambda seconds: next(waits)())
+        monkeypatch.setattr(module.time, "sleep", lambda _: next(waits)())
         memory.seal(4096)
     with Memfd("alluxio-lance:test", 4096) as memory, mmap.mmap(memory.fd, 4096):
-        monkeypatch.setattr(module.time, "sleep", lambda seconds: None)
+        monkeypatch.setattr(module.time, "sleep", lambda _: None)
         with pytest.raises(Internal, match="keeps a writable mapping"):
             memory.seal(4096)
 
@@ -110,7 +111,7 @@ def test_a_detached_descriptor_is_the_callers():
 def test_names_fit_the_kernel(name, shown):
     """A memfd is called what its segment is; too long names lose their middle, never half a character."""
     with Memfd(name, 0) as memory:
-        assert os.readlink(f"/proc/self/fd/{memory.fd}") == f"/memfd:{shown} (deleted)"
+        assert str(Path(f"/proc/self/fd/{memory.fd}").readlink()) == f"/memfd:{shown} (deleted)"
         assert len(memory.name.encode()) <= 249
 
 
@@ -125,7 +126,7 @@ def test_a_lack_of_reserved_pages_is_no_space_and_leaves_nothing(memfds):
 def test_a_lack_of_descriptors_names_the_limit():
     """Without a free descriptor the error names the setting to raise."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    highest = max(map(int, os.listdir("/proc/self/fd")))
+    highest = max(int(fd.name) for fd in Path("/proc/self/fd").iterdir())
     blockers = [os.open("/dev/null", os.O_RDONLY) for _ in range(8)]
     limit = max(highest, *blockers)
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))

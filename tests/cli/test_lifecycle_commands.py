@@ -1,0 +1,174 @@
+"""The verbs on a folder, by a real manager."""
+
+import json
+import os
+import pty
+
+import pytest
+
+from alluxio_lance.cli.app import application
+
+
+def test_a_resource_lives_through_all_verbs(embedded, first, more):
+    """Register, update, roll back, activate, deprecate and delete leave the history that they should."""
+    made = embedded.json(
+        "register", "datasets/shop/rows", first, "-m", "the first", "--metadata", "license=MIT", "--metadata", "n=3"
+    )["version"]
+    assert (made["semver"], made["num_rows"], made["state"]) == ("1.0.0", 100, "active")
+    assert made["metadata"] == {"license": "MIT", "n": 3}
+    second = embedded.json("update", "datasets/shop/rows", more, "--mode", "upsert", "--on", "id")["version"]
+    assert (second["semver"], second["num_rows"]) == ("1.1.0", 110)
+    assert embedded.json("rollback", "datasets/shop/rows")["version"]["semver"] == "1.0.0"
+    assert embedded.json("activate", "datasets/shop/rows@1.1.0")["version"]["state"] == "active"
+    assert embedded.json("deprecate", "datasets/shop/rows", "1.0.0")["version"]["state"] == "deprecated"
+    gone = embedded.json("delete", "datasets/shop/rows", "--yes", "-m", "done")
+    assert gone == {"deleted": {"type": "datasets", "name": "shop/rows"}}
+    assert embedded.json("list") == {"resources": []}
+    events = embedded.json("history", "datasets/shop/rows")["events"]
+    assert [event["verb"] for event in events] == [
+        "register",
+        "update",
+        "rollback",
+        "activate",
+        "deprecate",
+        "delete",
+    ]
+    assert (events[0]["message"], events[-1]["message"]) == ("the first", "done")
+
+
+def test_list_and_show_tell_the_same_facts(embedded, first, more):
+    """List names the active version, show any version, its schema and its siblings."""
+    embedded("register", "datasets/rows", first, "--metadata", "license=MIT")
+    embedded("update", "datasets/rows", more, "--no-activate", "--bump", "major")
+    (resource,) = embedded.json("list", "datasets")["resources"]
+    assert (resource["type"], resource["name"], resource["kind"], resource["versions"]) == ("datasets", "rows", "dataset", 2)
+    assert resource["active"]["semver"] == "1.0.0"
+    shown = embedded.json("show", "alluxio://datasets/rows@2")
+    assert (shown["version"]["semver"], shown["version"]["state"]) == ("2.0.0", "registered")
+    assert shown["version"]["schema"][0] == {"name": "id", "type": "int64", "nullable": True}
+    assert [version["semver"] for version in shown["versions"]] == ["2.0.0", "1.0.0"]
+    assert embedded.json("list", "models") == {"resources": []}
+
+
+def test_show_names_the_newest_when_none_is_active(embedded, first):
+    """Its state says that it is not served."""
+    embedded("register", "datasets/rows", first)
+    embedded("deprecate", "datasets/rows@1.0.0")
+    assert embedded.json("show", "datasets/rows")["version"]["state"] == "deprecated"
+    assert "deprecated" in embedded("show", "datasets/rows").stdout
+    assert "none" in embedded("list").stdout
+
+
+def test_metadata_alone_make_a_patch(embedded, first, tmp_path):
+    """An update without data changes what is said about the rows, not the rows."""
+    embedded("register", "datasets/rows", first)
+    file = tmp_path / "about.json"
+    file.write_text(json.dumps({"split": {"train": 0.9}}))
+    made = embedded.json("update", "datasets/rows", "--metadata-file", file)["version"]
+    assert (made["semver"], made["num_rows"], made["metadata"]) == ("1.0.1", 100, {"split": {"train": 0.9}})
+    assert "train" in embedded("show", "datasets/rows").stdout
+
+
+def test_a_request_id_makes_a_second_run_harmless(embedded, first):
+    """It returns what the first run made."""
+    one = embedded.json("register", "datasets/rows", first, "--request-id", "r1")
+    assert embedded.json("register", "datasets/rows", first, "--request-id", "r1") == one
+
+
+def test_options_go_to_the_importer(embedded, tmp_path):
+    """A CSV file with another delimiter is read by telling so."""
+    file = tmp_path / "rows.txt"
+    file.write_text("a;b\n1;2\n3;4\n")
+    made = embedded.json("register", "datasets/rows", file, "--format", "csv", "--option", 'delimiter=";"')["version"]
+    assert made["num_rows"] == 2
+
+
+@pytest.mark.parametrize("columns", ["80", "120"])
+def test_text_fits_the_screen_and_says_what_comes_next(embedded, first, columns):
+    """No line is longer than the screen; the next command works in the same place."""
+    env = {"COLUMNS": columns}
+    embedded("register", "datasets/" + "long-name-" * 5 + "x", first, env=env)
+    made = embedded("register", "datasets/rows", first, "-m", "word " * 30, "--version", "3.2.1", env=env).stdout
+    assert "registered datasets/rows: 3.2.1+" in made
+    assert "show datasets/rows@3.2.1" in " ".join(made.split())
+    for command in (["list"], ["show", "datasets/rows"], ["history", "datasets/rows"]):
+        text = embedded(*command, env=env).stdout
+        assert max(map(len, text.splitlines())) <= int(columns), text
+        assert "…" not in text
+
+
+def test_without_a_terminal_names_are_whole(embedded, first):
+    """A pipe has no width: what `grep` shall find is not folded."""
+    name = "datasets/" + "long-name-" * 6 + "x"
+    embedded("register", name, first)
+    assert name in embedded("list").stdout
+
+
+def test_delete_needs_a_terminal_or_yes(embedded, first):
+    """Without either the resource stays."""
+    embedded("register", "datasets/rows", first)
+    assert "needs --yes" in embedded("delete", "datasets/rows", code=2).stderr
+    assert len(embedded.json("list")["resources"]) == 1
+    assert embedded("delete", "datasets/rows", "-y").stdout == "deleted datasets/rows\n"
+
+
+@pytest.mark.parametrize(("answer", "code", "left"), [(b"n\n", 1, 1), (b"y\n", 0, 0), (b"\x04", 1, 1)])
+def test_on_a_terminal_delete_asks(embedded, process, first, answer, code, left):
+    """No, and the end of input, leave everything as it was."""
+    embedded("register", "datasets/rows", first)
+    master, slave = pty.openpty()
+    try:
+        os.write(master, answer)
+        done = process(*embedded.options, "delete", "datasets/rows", stdin=slave)
+    finally:
+        os.close(master)
+        os.close(slave)
+    assert done.returncode == code, done.stderr
+    assert "Delete datasets/rows with 1 version?" in done.stderr
+    assert len(embedded.json("list")["resources"]) == left
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["show", "datasets/nope"], 4, "there is no datasets/nope"),
+        (["register", "datasets/rows", "/nope"], 4, "there is no /nope"),
+        (["register", "datasets/rows@1.0.0", "FIRST"], 2, "the whole datasets/rows"),
+        (["activate", "datasets/rows"], 2, "which version of datasets/rows"),
+        (["update", "datasets/rows", "FIRST"], 4, "register"),
+        (["show", "rows"], 2, "^"),
+        (["cache", "status"], 2, "belongs to a sidecar"),
+    ],
+)
+def test_a_refusal_is_one_message_and_its_exit_code(embedded, first, words, code, says):
+    """On stderr, with nothing on stdout; with ``--json`` it is an object with the same code."""
+    words = [first if word == "FIRST" else word for word in words]
+    result = embedded(*words, code=code)
+    assert says in result.stderr
+    assert result.stdout == ""
+    result = embedded(*words, "--json", code=code)
+    record = json.loads(result.stderr)["error"]
+    assert record["exit_code"] == code
+    assert says in record["message"]
+    assert result.stdout == ""
+
+
+def test_an_existing_name_is_a_conflict(embedded, first):
+    """Exit code 5, and the way out."""
+    embedded("register", "datasets/rows", first)
+    assert "alluxio-lance update" in embedded("register", "datasets/rows", first, code=5).stderr
+
+
+def test_an_empty_folder_says_what_to_do(embedded):
+    """The hint is a command that works in the same place."""
+    assert "register datasets/NAME DATA" in embedded("list").stdout
+
+
+def test_every_command_has_a_help_text():
+    """And the commands are those of the contract."""
+    names = [command.name for command in application.registered_commands]
+    assert sorted(names) == sorted(
+        "up demo doctor bench register update list show history activate deprecate rollback delete".split()
+    )
+    for command in application.registered_commands:
+        assert command.callback.__doc__

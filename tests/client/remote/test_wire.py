@@ -1,0 +1,162 @@
+"""Values on both ends of the wire: what the sidecar writes the client reads as the same."""
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from alluxio_lance.client import wire as client
+from alluxio_lance.errors import InvalidArgument
+from alluxio_lance.layout import Column, ColumnKind, Layout, Pages, Region, Segment
+from alluxio_lance.sidecar.services import wire as server
+from alluxio_lance.structs import from_struct, to_struct
+from alluxio_lance.v1 import cache_pb2, common_pb2
+from alluxio_lance.values import Event, Kind, Progress, Resource, State, Verb, Version
+
+NOW = datetime(2026, 2, 3, 4, 5, 6, 789012, tzinfo=UTC)
+
+
+def version(state=State.ACTIVE):
+    """Make a version with everything set."""
+    return Version(
+        type="datasets",
+        name="a/b",
+        semver="1.2.3",
+        version=7,
+        content_hash="ab" * 32,
+        state=state,
+        location="/x/y.lance",
+        num_rows=1 << 40,
+        num_bytes=1 << 50,
+        schema=b"\xff\x00schema",
+        message="why",
+        metadata={"a": [1, 2.5, None, True, "x", {"y": []}]},
+        provenance={"from": "here"},
+        created_at=NOW,
+        created_by="me@here",
+        operation="0" * 32,
+    )
+
+
+def segment(number, pages):
+    """Make a segment with everything set."""
+    return Segment(
+        id=number,
+        rows=4096,
+        length=1 << 33,
+        pages=pages,
+        data=Region(4096, 1 << 32),
+        offsets=Region(1, 2),
+        validity=Region(3, 4),
+    )
+
+
+VALUES = [
+    *[(server.version, client.version, common_pb2.Version, version(state)) for state in State],
+    *[
+        (
+            server.resource,
+            client.resource,
+            common_pb2.Resource,
+            Resource(type="t", name="n", kind=kind, active=active, versions=3, created_at=NOW, updated_at=NOW),
+        )
+        for kind, active in zip(Kind, (None, version()), strict=True)
+    ],
+    *[
+        (
+            server.event,
+            client.event,
+            common_pb2.Event,
+            Event(
+                sequence=9,
+                at=NOW,
+                verb=verb,
+                type="t",
+                name="n",
+                actor="me@here",
+                operation="0" * 32,
+                before=optional,
+                after=optional,
+                semver=optional,
+                message="",
+            ),
+        )
+        for verb in Verb
+        for optional in (None, "1.0.0")
+    ],
+    (server.progress, client.progress, common_pb2.Progress, Progress(step="write")),
+    (
+        server.progress,
+        client.progress,
+        common_pb2.Progress,
+        Progress(step="write", rows=1, total_rows=0, bytes=2, total_bytes=0),
+    ),
+    (
+        server.layout,
+        client.layout,
+        cache_pb2.Layout,
+        Layout(
+            type="t",
+            name="n",
+            semver="1.0.0",
+            version=1,
+            content_hash="0" * 64,
+            num_rows=10,
+            shard_rows=4096,
+            columns=tuple(
+                Column(
+                    name=kind.value,
+                    kind=kind,
+                    dtype="float32",
+                    shape=(3, 224, 224),
+                    nullable=True,
+                    null_count=5,
+                    schema=b"schema",
+                    segments=tuple(segment(number, pages) for number, pages in enumerate(Pages)),
+                )
+                for kind in ColumnKind
+            ),
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize(("write", "read", "message", "value"), VALUES)
+def test_values_survive_the_wire(write, read, message, value):
+    """Through bytes, field for field."""
+    assert read(message.FromString(write(value).SerializeToString())) == value
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner),
+    max_leaves=10,
+)
+
+
+@given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), JSON))
+def test_json_objects_survive_the_wire(value):
+    """Whole numbers come back as int, whatever they went as; nothing else changes."""
+    assert from_struct(to_struct("metadata", value)) == value
+
+
+@pytest.mark.parametrize(
+    ("value", "path"),
+    [
+        ({"a": {"b": [0, {1}]}}, r"metadata\.a\.b\[1\]"),
+        ({"a": {2: 3}}, r"metadata\.a must be JSON: its key 2"),
+        ({"a": float("inf")}, r"metadata\.a .*no number inf"),
+        ({"a": [float("nan")]}, r"metadata\.a\[0\] .*no number nan"),
+        ({"a": 2**53 + 1}, r"metadata\.a = 9007199254740993 is too large"),
+        ({"a": b"x"}, r"metadata\.a .*is a bytes"),
+    ],
+)
+def test_what_is_no_json_is_refused_with_its_path(value, path):
+    """The sentence shows where in the object it is."""
+    with pytest.raises(InvalidArgument, match=path):
+        to_struct("metadata", value)
