@@ -20,7 +20,6 @@ from types import FrameType, TracebackType
 from typing import Final, Self
 
 import grpc
-import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
@@ -34,6 +33,7 @@ from alluxio_lance.sidecar.budget import Budget
 from alluxio_lance.sidecar.door import Door
 from alluxio_lance.sidecar.feed import Feed
 from alluxio_lance.sidecar.leases import Leases, leftovers
+from alluxio_lance.sidecar.logs import log_to_stderr
 from alluxio_lance.sidecar.peers import Peers
 from alluxio_lance.sidecar.prefetcher import Prefetcher
 from alluxio_lance.sidecar.residency import Residency
@@ -50,8 +50,6 @@ from alluxio_lance.v1.lifecycle_pb2_grpc import add_LifecycleServicer_to_server
 from alluxio_lance.values import Version
 
 __all__ = ["Sidecar", "main"]
-
-_log = structlog.get_logger(__name__)
 
 _THREADS: Final = 256
 """Threads for calls; they are made when they are needed."""
@@ -109,6 +107,11 @@ class Sidecar:
         """Who reads it."""
         return self._leases
 
+    def settle(self) -> None:
+        """Wait until the ends of all readers that have ended by now are known here and in the catalog."""
+        self._door.settle()
+        self._leases.settle()
+
     def close(self) -> None:
         """Stop: no new calls, watches end, leases end in the catalog, sockets go. A second call does nothing."""
         if self._closed:
@@ -159,7 +162,7 @@ class Sidecar:
             )
         )
         prefetcher = keep(Prefetcher(catalog, self._residency, self._feed, load=settings.prefetch == "active"))
-        door = keep(
+        self._door = keep(
             Door(
                 self.address,
                 peers=peers,
@@ -170,16 +173,10 @@ class Sidecar:
                 shared=shared,
             )
         )
-        prefetcher.start(door.announce)
-        self._serve(peers, catalog, prefetcher, door, shared=shared)
+        prefetcher.start(self._door.announce)
+        self._serve(peers, catalog, prefetcher, shared=shared)
 
-    def _serve(
-        self, peers: Peers, catalog: DatabaseCatalog, prefetcher: Prefetcher, door: Door, *, shared: bool
-    ) -> None:
-        def settle() -> None:
-            door.settle()
-            self._leases.settle()
-
+    def _serve(self, peers: Peers, catalog: DatabaseCatalog, prefetcher: Prefetcher, *, shared: bool) -> None:
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="call")
         self._server = grpc.server(
             self._threads,
@@ -192,7 +189,7 @@ class Sidecar:
         )
         node = self.settings.node
         add_LifecycleServicer_to_server(
-            Lifecycle(self._manager, peers=peers, feed=self._feed, events=catalog, node=node, settle=settle),
+            Lifecycle(self._manager, peers=peers, feed=self._feed, events=catalog, node=node, settle=self.settle),
             self._server,
         )
         add_CacheServicer_to_server(
@@ -203,7 +200,7 @@ class Sidecar:
                 self._happenings,
                 peers=peers,
                 opened=prefetcher.opened,
-                settle=door.settle,
+                settle=self._door.settle,
                 node=node,
                 pid=os.getpid(),
                 started_at=datetime.now(UTC),
@@ -293,7 +290,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     One JSON line on the standard output says when it is ready.
     """
-    structlog.configure(logger_factory=structlog.WriteLoggerFactory(file=sys.stderr))
+    log_to_stderr()
     stop = threading.Event()
 
     def on_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature is the signal module's

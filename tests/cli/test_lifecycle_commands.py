@@ -41,7 +41,12 @@ def test_list_and_show_tell_the_same_facts(embedded, first, more):
     embedded("register", "datasets/rows", first, "--metadata", "license=MIT")
     embedded("update", "datasets/rows", more, "--no-activate", "--bump", "major")
     (resource,) = embedded.json("list", "datasets")["resources"]
-    assert (resource["type"], resource["name"], resource["kind"], resource["versions"]) == ("datasets", "rows", "dataset", 2)
+    assert (resource["type"], resource["name"], resource["kind"], resource["versions"]) == (
+        "datasets",
+        "rows",
+        "dataset",
+        2,
+    )
     assert resource["active"]["semver"] == "1.0.0"
     shown = embedded.json("show", "alluxio://datasets/rows@2")
     assert (shown["version"]["semver"], shown["version"]["state"]) == ("2.0.0", "registered")

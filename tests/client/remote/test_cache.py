@@ -224,7 +224,9 @@ def test_a_version_that_does_not_fit_is_not_announced(manager, sidecar, rows):
     with Door.connect(sidecar.address) as door, Channel.connect(sidecar.address) as channel:
         channel.open_version(URI)
         door.subscribe("datasets", "a")
-        manager.update_resource("datasets", "a", pa.table({"id": range(80), "x": [b"x" * (1 << 20)] * 80}), mode="overwrite")
+        manager.update_resource(
+            "datasets", "a", pa.table({"id": range(80), "x": [b"x" * (1 << 20)] * 80}), mode="overwrite"
+        )
         with pytest.raises(NoSpace):
             channel.open_version(URI)
         manager.update_resource("datasets", "a", rows(5), mode="overwrite")

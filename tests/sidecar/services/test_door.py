@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -197,13 +198,13 @@ def test_nothing_is_done_before_hello(house, packet):
 
 def test_descriptors_that_a_client_sends_are_not_kept(house):
     """Nobody fills the sidecar's table of descriptors."""
-    with house.raw() as connection, open(os.devnull, "rb") as file:
+    with house.raw() as connection, Path(os.devnull).open("rb") as file:
         house.ask(connection, HELLO)
-        before = len(os.listdir("/proc/self/fd"))
+        before = len(list(Path("/proc/self/fd").iterdir()))
         for _ in range(10):
             socket.send_fds(connection, [json.dumps(HELLO).encode()], [file.fileno()] * 10)
             assert json.loads(connection.recv(1 << 16))["ok"] is True
-        assert len(os.listdir("/proc/self/fd")) == before
+        assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_a_lease_of_another_user_is_refused(house):
@@ -223,7 +224,7 @@ def test_only_named_users_may_connect(open_house, tmp_path, allowed, answer):
         "import os, sys, socket, json\n"
         "connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)\n"
         "connection.connect(sys.argv[1])\n"
-        "connection.send(b'{\"op\":\"hello\",\"protocol\":1}')\n"
+        'connection.send(b\'{"op":"hello","protocol":1}\')\n'
         "print(connection.recv(65536).decode())\n"
     )
     for folder in (tmp_path, *list(tmp_path.parents)[:-1]):

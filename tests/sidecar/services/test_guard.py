@@ -14,9 +14,7 @@ from alluxio_lance.sidecar.services.guard import ERROR_KEY, Guard
 from alluxio_lance.v1 import lifecycle_pb2 as pb
 from alluxio_lance.v1.lifecycle_pb2_grpc import LifecycleServicer, LifecycleStub, add_LifecycleServicer_to_server
 
-KINDS = [
-    kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, AlluxioLanceError)
-]
+KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, AlluxioLanceError)]
 
 
 class Failing(LifecycleServicer):
@@ -27,13 +25,13 @@ class Failing(LifecycleServicer):
         self.begun = threading.Semaphore(0)
         self.go = threading.Event()
 
-    def History(self, request, context):
+    def History(self, request, context):  # noqa: N802 - gRPC names it
         """Fail, or answer."""
         if self.error:
             raise self.error
         return pb.HistoryResponse()
 
-    def Watch(self, request, context):
+    def Watch(self, request, context):  # noqa: N802 - gRPC names it
         """Fail after one message, or wait."""
         yield pb.WatchResponse()
         if self.error:

@@ -1,6 +1,7 @@
 """The sidecar as an object, and its process' main function: starts, failures, signals."""
 
 import json
+import logging
 import os
 import signal
 import socket
@@ -10,6 +11,7 @@ from contextlib import suppress
 import grpc
 import pyarrow as pa
 import pytest
+import structlog
 
 from alluxio_lance.errors import AlreadyExists, NotFound, Unavailable
 from alluxio_lance.sidecar import server as module
@@ -24,6 +26,16 @@ from alluxio_lance.v1.lifecycle_pb2_grpc import LifecycleStub
 
 
 @pytest.fixture
+def quiet():
+    """Take back what a process' main function says about logs."""
+    handlers = list(logging.getLogger().handlers)
+    yield
+    structlog.reset_defaults()
+    for handler in [h for h in logging.getLogger().handlers if h not in handlers]:
+        logging.getLogger().removeHandler(handler)
+
+
+@pytest.fixture
 def settings(tmp_path):
     """Settings of a small node."""
     return lambda **changes: Settings(
@@ -34,13 +46,12 @@ def settings(tmp_path):
 @pytest.fixture
 def call(settings):
     """Start a sidecar and give it with a call's way in, without the client's side."""
-    with Sidecar(settings()) as sidecar:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as door:
-            door.connect(str(sidecar.address.door))
-            door.send(b'{"op":"hello","protocol":1}')
-            session = json.loads(door.recv(1 << 16))["session"]
-            with grpc.insecure_channel(sidecar.address.grpc) as channel:
-                yield sidecar, channel, (("alluxio-lance-session", session),)
+    with Sidecar(settings()) as sidecar, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as door:
+        door.connect(str(sidecar.address.door))
+        door.send(b'{"op":"hello","protocol":1}')
+        session = json.loads(door.recv(1 << 16))["session"]
+        with grpc.insecure_channel(sidecar.address.grpc) as channel:
+            yield sidecar, channel, (("alluxio-lance-session", session),)
 
 
 def threads():
@@ -133,9 +144,7 @@ def test_a_register_from_a_path_ends_with_its_caller(call, tmp_path):
     header = lifecycle_pb2.RegisterHeader(
         type="datasets", name="a", source=lifecycle_pb2.Source(path=str(path)), activate=True
     )
-    stream = LifecycleStub(channel).Register(
-        iter([lifecycle_pb2.RegisterRequest(header=header)]), metadata=metadata
-    )
+    stream = LifecycleStub(channel).Register(iter([lifecycle_pb2.RegisterRequest(header=header)]), metadata=metadata)
     next(stream)
     stream.cancel()
     sidecar.close()
@@ -151,7 +160,7 @@ def test_a_version_deleted_before_it_could_be_loaded_is_said_so(call):
         sidecar.residency.open(version)
 
 
-def test_the_process_says_when_it_is_ready_and_ends_on_a_signal(tmp_path, capsys, monkeypatch):
+def test_the_process_says_when_it_is_ready_and_ends_on_a_signal(tmp_path, capsys, monkeypatch, quiet):
     """One JSON line for scripts, a notification for systemd; the first signal stops it."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as bus:
         bus.bind(str(tmp_path / "notify"))

@@ -75,7 +75,7 @@ def test_budgets_are_sizes_or_shares(text, value):
 @pytest.mark.parametrize("text", ["", "0", "-1", "many", "4XB", "0%", "101%", "1e9", True])
 def test_a_budget_that_is_neither_is_refused(text):
     """With examples of what is."""
-    with pytest.raises(InvalidArgument, match="memory_budget = .*argument.*60%|share of the memory|more than 0"):
+    with pytest.raises(InvalidArgument, match=r"memory_budget = .*argument.*60%|share of the memory|more than 0"):
         Settings(memory_budget=text)
 
 
@@ -108,30 +108,28 @@ def test_a_bad_value_is_refused_with_its_key_and_where_it_was_read(place, monkey
 def test_a_key_that_there_is_none_of_is_refused(place):
     """A misspelt one would be left out in silence."""
     (place / "alluxio-lance.toml").write_text("keep_prevoius = 1")
-    with pytest.raises(InvalidArgument, match="'keep_prevoius'.*the keys are allow_users"):
+    with pytest.raises(InvalidArgument, match=r"'keep_prevoius'.*the keys are allow_users"):
         Settings()
     (place / "alluxio-lance.toml").unlink()
     with pytest.raises(InvalidArgument, match="an argument has a key 'nodes'"):
         Settings(nodes=1)
 
 
-@pytest.mark.parametrize(
-    ("content", "why"), [(b"[[", "is no TOML"), (b"\xff", "is no TOML"), (None, "cannot be read")]
-)
+@pytest.mark.parametrize(("content", "why"), [(b"[[", "is no TOML"), (b"\xff", "is no TOML"), (None, "cannot be read")])
 def test_a_file_that_cannot_be_read_is_named(place, content, why, monkeypatch):
     """With the reason."""
     file = place / "alluxio-lance.toml"
     file.write_bytes(content or b"")
     if content is None:
         monkeypatch.setattr(Path, "read_text", lambda *_, **__: (_ for _ in ()).throw(OSError(13, "Permission denied")))
-    with pytest.raises(InvalidArgument, match=f"alluxio-lance.toml {why}"):
+    with pytest.raises(InvalidArgument, match=rf"alluxio-lance\.toml {why}"):
         Settings()
 
 
 def test_a_named_file_that_is_missing_is_said_so(monkeypatch):
     """Its defaults would be a surprise."""
     monkeypatch.setenv("ALLUXIO_LANCE_CONFIG", "/no/such.toml")
-    with pytest.raises(InvalidArgument, match="ALLUXIO_LANCE_CONFIG names /no/such.toml"):
+    with pytest.raises(InvalidArgument, match=r"ALLUXIO_LANCE_CONFIG names /no/such\.toml"):
         Settings()
 
 
