@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Annotated, Final
 
+from rich.text import Text
 from typer import Context, Exit, Option
 
 from alluxio_lance.cli.session import session_of
@@ -42,6 +43,7 @@ def demo(
     # The path of a socket is short, whatever the working folder.
     with workplace(folder.absolute()) as place, tempfile.TemporaryDirectory(prefix="alluxio-lance-") as run_dir:
         try:
+            session.out.print(Text("the images come first: a moment", style="dim") if data is None else Text(str(data)))
             material = digits(place) if data is None else own(data.absolute())
             told = Story(session.out, material, place, Path(run_dir), wanted).tell()
         except BaseException:

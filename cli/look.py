@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import Final
 
 from rich import box
+from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
 from alluxio_lance.values import State
 
-__all__ = ["cut", "facts", "flowing", "number", "state_text", "table", "whole"]
+__all__ = ["cut", "facts", "flowing", "number", "print_facts", "state_text", "table", "whole"]
 
 _COLOURS: Final = {
     State.ACTIVE: "bold green",
@@ -66,6 +67,13 @@ def facts(rows: Sequence[tuple[str, str | Text]]) -> Table:
     for name, value in rows:
         grid.add_row(name, value)
     return grid
+
+
+def print_facts(console: Console, rows: Sequence[tuple[str, str | Text]]) -> None:
+    """Print pairs of a word and a text that people copy: no line is broken, however long it is."""
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        console.print(Text.assemble((f"  {name:{width}}  ", "dim"), value), soft_wrap=True)
 
 
 def state_text(state: State) -> Text:

@@ -19,7 +19,7 @@ from typer import Context, Option
 from alluxio_lance import __version__
 from alluxio_lance.address import Address, default_run_folder
 from alluxio_lance.cli.human import duration, size
-from alluxio_lance.cli.look import facts
+from alluxio_lance.cli.look import print_facts
 from alluxio_lance.cli.session import session_of
 from alluxio_lance.errors import Unavailable
 
@@ -103,16 +103,15 @@ def _greet(out: Console, sidecar: Sidecar, seconds: float) -> None:
     settings, address = sidecar.settings, sidecar.address
     statistics = sidecar.residency.statistics()
     out.print(Text.assemble(("alluxio-lance", "bold"), f" {__version__} on {settings.node}, process {os.getpid()}"))
-    out.print(
-        facts(
-            [
-                ("  root", Text(str(settings.root))),
-                ("  catalog", Text(_without_password(settings.catalog_url))),
-                ("  memory", Text(f"{size(statistics.budget_bytes)} for hot versions")),
-                ("  listens", Text(address.grpc)),
-                ("  next", Text(f"{_command(address)} register datasets/NAME DATA", style="cyan")),
-            ]
-        )
+    print_facts(
+        out,
+        [
+            ("root", str(settings.root)),
+            ("catalog", _without_password(settings.catalog_url)),
+            ("memory", f"{size(statistics.budget_bytes)} for hot versions"),
+            ("listens", address.grpc),
+            ("next", Text(f"{_command(address)} register datasets/NAME DATA", style="cyan")),
+        ],
     )
     out.print(Text.assemble((READY, "bold green"), f" after {duration(seconds)}; Ctrl-C ends it"))
     out.file.flush()

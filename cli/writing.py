@@ -9,7 +9,7 @@ from rich.text import Text
 from typer import Argument, Context, Option
 
 from alluxio_lance.cli.human import count, size
-from alluxio_lance.cli.look import facts, state_text
+from alluxio_lance.cli.look import print_facts, state_text
 from alluxio_lance.cli.options import Json, Message, Metadata, MetadataFile, RequestId, Target
 from alluxio_lance.cli.pairs import json_pairs, metadata_from
 from alluxio_lance.cli.progress import progress_bar
@@ -150,16 +150,12 @@ def print_version(session: Session, done: str, version: Version, *, as_json: boo
         state_text(version.state),
     )
     session.out.print(head, soft_wrap=True)
-    session.out.print(
-        facts(
-            [
-                ("  rows", count(version.num_rows)),
-                ("  size", size(version.num_bytes)),
-                ("  uri", Text(version.uri)),
-                (
-                    "  next",
-                    Text(f"{session.command} show {version.type}/{version.name}@{version.semver}", style="cyan"),
-                ),
-            ]
-        )
+    print_facts(
+        session.out,
+        [
+            ("rows", count(version.num_rows)),
+            ("size", size(version.num_bytes)),
+            ("uri", version.uri),
+            ("next", Text(f"{session.command} show {version.type}/{version.name}@{version.semver}", style="cyan")),
+        ],
     )

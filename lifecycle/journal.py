@@ -14,7 +14,7 @@ from typing import Any
 
 import structlog
 
-from alluxio_lance.errors import Conflict
+from alluxio_lance.errors import Conflict, Unavailable
 from alluxio_lance.lifecycle.ports import Catalog, Operation, OperationState, Owner
 from alluxio_lance.lifecycle.process import is_dead
 from alluxio_lance.values import Verb
@@ -184,6 +184,8 @@ class Journal:
         ------
         Conflict
             When a living operation holds it for longer than the time-out.
+        Unavailable
+            When the manager is closed meanwhile.
         """
         operation = running.operation
         deadline = time.monotonic() + self._lock_timeout
@@ -197,7 +199,8 @@ class Journal:
                     f"{holder.owner.node}) has held the resource for more than {self._lock_timeout:.0f} s: try again when it has ended"
                 )
             # Jitter, so that waiting writers do not march in step.
-            time.sleep(random.uniform(0.02, 0.1))  # noqa: S311 - no secret
+            if self._ended.wait(random.uniform(0.02, 0.1)):  # noqa: S311 - no secret
+                raise Unavailable("the manager was closed while it waited for the resource: try again", what="manager")
         try:
             running.step("locked")
             yield

@@ -10,7 +10,9 @@ from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from alluxio_lance.errors import AlreadyExists, Conflict, InvalidArgument, NotFound
+import structlog
+
+from alluxio_lance.errors import AlreadyExists, Conflict, InvalidArgument, NotFound, Unavailable
 from alluxio_lance.lifecycle.journal import Journal, Observer, Running
 from alluxio_lance.lifecycle.pointing import Pointer
 from alluxio_lance.lifecycle.ports import Catalog, Operation, OperationState, Source, Store
@@ -25,6 +27,8 @@ from alluxio_lance.tables import LanceTable
 from alluxio_lance.values import Event, Kind, Resource, Verb, Version
 
 __all__ = ["LocalManager", "kind_of"]
+
+_log = structlog.get_logger(__name__)
 
 _POLL = 0.2
 """Seconds between two looks for events that another process wrote; those of this process are told at once."""
@@ -314,13 +318,16 @@ class LocalManager(ResourceManager):
 
     def _ended(self, operation: Operation, error: BaseException) -> Version | None:
         """Find out how an operation ended that raised: its result when only the answer was lost, else the error."""
-        state = self.catalog.operation(operation.id).state
-        if state is OperationState.DONE and isinstance(error, Exception):
-            return self._result(self.catalog.operation(operation.id))
-        # A deletion that has hidden its resource is past the point of no return: reconcile goes on with it.
-        beyond = operation.verb is Verb.DELETE and self._rooms.remover.is_hidden(operation)
-        if state is OperationState.PENDING and not beyond:
-            self.catalog.abandon(operation.id, f"{error.__class__.__name__}: {error}")
+        try:
+            ended = self.catalog.operation(operation.id)
+            if ended.state is OperationState.DONE and isinstance(error, Exception):
+                return self._result(ended)
+            # A deletion that has hidden its resource is past the point of no return: reconcile goes on with it.
+            beyond = operation.verb is Verb.DELETE and self._rooms.remover.is_hidden(operation)
+            if ended.state is OperationState.PENDING and not beyond:
+                self.catalog.abandon(operation.id, f"{error.__class__.__name__}: {error}")
+        except Unavailable as down:
+            _log.warning("an operation is left to reconcile", operation=operation.id, reason=down.message)
         raise error
 
     def _result(self, operation: Operation) -> Version | None:

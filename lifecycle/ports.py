@@ -6,19 +6,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, TextIO
 
 import pyarrow as pa
 
 from alluxio_lance.incoming import Source
 from alluxio_lance.lifecycle.uri import ResourceName
 from alluxio_lance.manager import OnProgress
-from alluxio_lance.values import Event, Resource, State, Verb, Version
+from alluxio_lance.values import Event, Outcome, Resource, State, Verb, Version
 
 __all__ = [
+    "AuditFault",
+    "AuditReport",
     "Catalog",
     "Change",
+    "Denial",
     "Draft",
+    "Fault",
     "Holder",
     "Operation",
     "OperationState",
@@ -126,6 +130,8 @@ class Change:
     name: str
     actor: str
     message: str
+    origin: str = ""
+    """From where the call came, for the audit row; empty when unknown."""
     about: str | None = None
     """The semantic version that the audit row names; the draft's when there is one."""
     location: str | None = None
@@ -159,6 +165,60 @@ class Holder:
     user: str
     command: str
     since: datetime
+
+
+# -- the audit trail ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Denial:
+    """A call that was refused, for the audit trail."""
+
+    verb: Verb
+    type: str
+    name: str
+    actor: str
+    message: str
+    """Why it was refused."""
+    origin: str = ""
+    request_id: str | None = None
+    semver: str | None = None
+
+
+class Fault(StrEnum):
+    """What was done to the audit trail behind the catalog's back."""
+
+    CHANGED = "changed"
+    REMOVED = "removed"
+    REORDERED = "reordered"
+    INSERTED = "inserted"
+    TRUNCATED = "truncated"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditFault:
+    """The first place where the audit trail is not what was written."""
+
+    kind: Fault
+    sequence: int
+    """The row where it begins."""
+    expected: str
+    """What would stand there in an intact trail, in words."""
+    found: str
+    """What stands there, in words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditReport:
+    """What a check of the audit trail found."""
+
+    rows: int
+    """How many rows were checked and found intact."""
+    head: int
+    """The sequence of the last row, as the catalog's own counter has it."""
+    head_hash: str
+    """Its hash. Who keeps it elsewhere can tell later that nothing up to this row was rewritten."""
+    fault: AuditFault | None
 
 
 class Catalog(Protocol):
@@ -224,8 +284,13 @@ class Catalog(Protocol):
         """Find a resource that is not being deleted."""
         ...
 
-    def resources(self, type: str | None = None) -> list[Resource]:
-        """List the resources that are not being deleted, sorted by type and name."""
+    def resources(
+        self, type: str | None = None, *, after: tuple[str, str] | None = None, limit: int | None = None
+    ) -> list[Resource]:
+        """List the resources that are not being deleted, sorted by type and name.
+
+        ``limit`` makes it a page, which begins behind the type and name that ``after`` gives.
+        """
         ...
 
     def location(self, type: str, name: str) -> str | None:
@@ -249,13 +314,33 @@ class Catalog(Protocol):
         ...
 
     def events(
-        self, *, after: int = 0, type: str | None = None, name: str | None = None, limit: int = 1000
+        self,
+        *,
+        after: int = 0,
+        type: str | None = None,
+        name: str | None = None,
+        limit: int = 1000,
+        outcome: Outcome = Outcome.DONE,
     ) -> list[Event]:
-        """List audit rows with a sequence above ``after``, oldest first."""
+        """List audit rows of one outcome with a sequence above ``after``, oldest first."""
         ...
 
     def last_event(self) -> int:
-        """Return the highest sequence, 0 when there is none."""
+        """Return the highest sequence of what was done, 0 when there is none."""
+        ...
+
+    # the audit trail
+
+    def deny(self, denial: Denial) -> None:
+        """Write an audit row about a call that was refused."""
+        ...
+
+    def verify_audit(self) -> AuditReport:
+        """Check every audit row against the chain of hashes, up to the first fault."""
+        ...
+
+    def export_audit(self, out: TextIO) -> int:
+        """Write every audit row as a line of JSON, oldest first; return how many."""
         ...
 
     # changing

@@ -25,7 +25,8 @@ from alluxio_lance.address import Address
 from alluxio_lance.errors import AlluxioLanceError, InvalidArgument, PermissionDenied
 from alluxio_lance.lifecycle.uri import parse_name
 from alluxio_lance.sidecar.connections import MOST_DESCRIPTORS, Connection, Gone, refuse_crowd
-from alluxio_lance.sidecar.leases import Attachment, Leases
+from alluxio_lance.sidecar.lease import Attachment
+from alluxio_lance.sidecar.leases import Leases
 from alluxio_lance.sidecar.peers import Peers
 
 __all__ = ["Announced", "Announcements", "Door"]

@@ -9,62 +9,27 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Final, Protocol, Self
+from typing import Final, Self
 
 import structlog
 
 from alluxio_lance.errors import AlluxioLanceError, NotFound, PermissionDenied, Unavailable
-from alluxio_lance.layout import Layout
 from alluxio_lance.lifecycle.ports import Holder
+from alluxio_lance.sidecar.lease import Attachment, Hold, Lease, LeaseRecords
 from alluxio_lance.sidecar.peers import Peer
 from alluxio_lance.values import Version
 
-__all__ = ["Attachment", "Hold", "Lease", "LeaseRecords", "Leases", "leftovers"]
+__all__ = ["Leases", "mark"]
 
 _log = structlog.get_logger(__name__)
 
 _MARK: Final = 8
-"""Digits of the instance that each of its tokens ends with, so that the next instance knows its leftovers."""
 _TICK: Final = 0.5
 """Seconds between two looks at leases that nobody has attached."""
-
-
-class Hold(Protocol):
-    """What residency gives for a lease: segments that stay until it is released."""
-
-    @property
-    def layout(self) -> Layout:
-        """Where the bytes lie."""
-        ...
-
-    @property
-    def descriptors(self) -> Sequence[int]:
-        """The open memfds, in the order of the layout."""
-        ...
-
-    def release(self) -> None:
-        """Let the segments go; called once."""
-        ...
-
-
-class LeaseRecords(Protocol):
-    """The part of the catalog that keeps the leases of all nodes."""
-
-    def hold(self, holder: Holder, ttl: float) -> None:
-        """Record a lease."""
-        ...
-
-    def renew(self, ids: Sequence[str], ttl: float) -> None:
-        """Let leases live on."""
-        ...
-
-    def release(self, ids: Sequence[str]) -> None:
-        """End leases."""
-        ...
 
 
 @dataclass(slots=True, eq=False)
@@ -80,27 +45,6 @@ class _Entry:
     pins: int = 0
     """Packets with its descriptors that are still under way."""
     ended: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lease:
-    """What is known about one lease at one moment."""
-
-    token: str
-    version: Version
-    peer: Peer
-    connections: int
-    """Connections of the door that hold it."""
-    since: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Attachment:
-    """The segments of an attached lease, kept until the door has sent their descriptors and calls ``sent``."""
-
-    layout: Layout
-    descriptors: Sequence[int]
-    sent: Callable[[], None]
 
 
 class Leases:
@@ -134,7 +78,7 @@ class Leases:
     ) -> None:
         self._records = records
         self._node = node
-        self._mark = instance[:_MARK]
+        self._mark = mark(instance)
         self._ttl = ttl
         self._pending = pending
         self._clock = clock
@@ -166,7 +110,7 @@ class Leases:
         """
         if self._closed:
             raise Unavailable("the sidecar is shutting down - open the version again when it is back", what="sidecar")
-        token = secrets.token_hex(16)[:-_MARK] + self._mark
+        token = secrets.token_hex(16)[: -len(self._mark)] + self._mark
         entry = _Entry(token, peer, version, datetime.now(UTC))
         self._records.hold(_holder(entry, self._node), self._ttl)
         with self._changed:
@@ -344,13 +288,13 @@ class Leases:
     # -- the keeper's thread ---------------------------------------------------------------------------------------
 
     def _keep(self) -> None:
-        renewed = time.monotonic()
+        renewed = self._clock()
         while self._wait():
             self.expire()
             self._record_ends()
-            late = time.monotonic() - renewed
+            late = self._clock() - renewed
             if late >= self._ttl / 3:
-                renewed = time.monotonic()
+                renewed = self._clock()
                 self._renew_all(expired=late >= self._ttl)
         self._record_ends()
 
@@ -398,6 +342,11 @@ class Leases:
                 _log.warning("a version was deleted under a reader whose lease had expired", error=error.message)
 
 
+def mark(instance: str) -> str:
+    """Return what each token of an instance ends with, so that the next instance knows its leftovers."""
+    return instance[:_MARK]
+
+
 def _holder(entry: _Entry, node: str) -> Holder:
     return Holder(
         id=entry.token,
@@ -423,11 +372,3 @@ def _ended(token: str) -> NotFound:
 def _release(holds: Iterable[Hold]) -> None:
     for hold in holds:
         hold.release()
-
-
-def leftovers(holders: Iterable[Holder], *, node: str, instance: str, alive: Callable[[int], bool]) -> list[str]:
-    """Pick the leases that an earlier instance of this node's sidecar left behind and whose readers are dead too.
-
-    A reader that still lives gets the time until its lease expires to open the same version again.
-    """
-    return [h.id for h in holders if h.node == node and h.id.endswith(instance[:_MARK]) and not alive(h.pid)]

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import resource
-import signal
-import socket
 import sys
 import threading
 import uuid
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Final, Self
 
 import grpc
@@ -26,14 +21,14 @@ from grpc_reflection.v1alpha import reflection
 from alluxio_lance.address import Address
 from alluxio_lance.catalog import DatabaseCatalog
 from alluxio_lance.embedded import tables_folder
-from alluxio_lance.errors import AlluxioLanceError, NotFound, Unavailable
+from alluxio_lance.errors import NotFound, Unavailable
 from alluxio_lance.lifecycle.local import LocalManager
 from alluxio_lance.lifecycle.ports import TableReader
 from alluxio_lance.sidecar.budget import Budget
 from alluxio_lance.sidecar.door import Door
 from alluxio_lance.sidecar.feed import Feed
-from alluxio_lance.sidecar.leases import Leases, leftovers
-from alluxio_lance.sidecar.logs import log_to_stderr
+from alluxio_lance.sidecar.leases import Leases
+from alluxio_lance.sidecar.leftovers import release_leftovers
 from alluxio_lance.sidecar.peers import Peers
 from alluxio_lance.sidecar.prefetcher import Prefetcher
 from alluxio_lance.sidecar.residency import Residency
@@ -49,7 +44,7 @@ from alluxio_lance.v1.cache_pb2_grpc import add_CacheServicer_to_server
 from alluxio_lance.v1.lifecycle_pb2_grpc import add_LifecycleServicer_to_server
 from alluxio_lance.values import Version
 
-__all__ = ["Sidecar", "main"]
+__all__ = ["Sidecar"]
 
 _THREADS: Final = 256
 """Threads for calls; they are made when they are needed."""
@@ -140,7 +135,7 @@ class Sidecar:
         nudge = threading.Event()
         self._manager = keep(LocalManager(catalog, store, node=settings.node, observer=lambda *_: nudge.set()))
         self._manager.reconcile()
-        _release_leftovers(catalog, settings.node, folder.exchange("instance", self.instance))
+        release_leftovers(catalog, node=settings.node, earlier=folder.exchange("instance", self.instance))
         self._feed = keep(Feed(catalog, nudge))
         self._happenings = Happenings()
         self._residency = keep(
@@ -263,88 +258,13 @@ def _budget(settings: Settings) -> Budget:
     return Budget.detect() if wanted is None else Budget(wanted)
 
 
-def _release_leftovers(catalog: DatabaseCatalog, node: str, earlier: str | None) -> None:
-    """End the leases that the sidecar before this one left behind; those of living readers expire by themselves."""
-    if not earlier:
-        return
-    for resource_ in catalog.resources():
-        holders = catalog.holders(resource_.type, resource_.name)
-        catalog.release(leftovers(holders, node=node, instance=earlier, alive=_is_alive))
-
-
-def _is_alive(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()
-
-
 def _raise_descriptor_limit() -> None:
     """Allow this process as many open files as the system lets it: segments and connections need many."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-# -- the process -------------------------------------------------------------------------------------------------------
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a sidecar until SIGTERM or SIGINT; a second signal ends it at once.
-
-    One JSON line on the standard output says when it is ready.
-    """
-    log_to_stderr()
-    stop = threading.Event()
-
-    def on_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature is the signal module's
-        if stop.is_set():
-            os._exit(1)
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, on_signal)
-    try:
-        with Sidecar(_settings(arguments)) as sidecar:
-            _say_ready(sidecar)
-            stop.wait()
-            _notify("STOPPING=1")
-    except AlluxioLanceError as error:
-        sys.stderr.write(f"{error.message}\n")
-        return error.exit_code
-    return 0
-
-
-def _settings(arguments: Sequence[str] | None) -> Settings:
-    parser = argparse.ArgumentParser(prog="python -m alluxio_lance.sidecar.server", description=__doc__)
-    for name, description in _ARGUMENTS.items():
-        parser.add_argument(f"--{name.replace('_', '-')}", dest=name, default=argparse.SUPPRESS, help=description)
-    return Settings(**vars(parser.parse_args(arguments)))
-
-
-_ARGUMENTS: Final = {
-    "root": "the folder of catalog and tables",
-    "run_dir": "the folder of the sockets",
-    "catalog": "the database URL of the catalog",
-    "node": "the name of this node",
-    "memory_budget": "what hot versions may take: 4GiB, or 60%%",
-    "prefetch": "active or none",
-    "lease_ttl": "seconds that the catalog keeps the leases of a dead sidecar",
-}
-
-
-def _say_ready(sidecar: Sidecar) -> None:
-    record = {"ready": True, "address": sidecar.address.grpc, "pid": os.getpid(), "instance": sidecar.instance}
-    sys.stdout.write(json.dumps(record) + "\n")
-    sys.stdout.flush()
-    _notify("READY=1")
-
-
-def _notify(state: str) -> None:
-    """Tell systemd, if it is there (sd_notify(3))."""
-    name = os.environ.get("NOTIFY_SOCKET")
-    if not name:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as bus:
-        bus.connect(f"\0{name[1:]}" if name.startswith("@") else name)
-        bus.send(state.encode())
-
-
 if __name__ == "__main__":
+    from alluxio_lance.sidecar.command import main
+
     sys.exit(main())

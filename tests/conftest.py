@@ -7,12 +7,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from alluxio_lance.address import Address
+from alluxio_lance.bench.servers import SERVERS, Server
 from alluxio_lance.manager import ResourceManager
 from alluxio_lance.values import Version
 
@@ -97,3 +99,42 @@ def node() -> Iterator[Node]:
 def own_node() -> Iterator[Node]:
     """A sidecar that the test may kill."""
     yield from _running()
+
+
+class Databases:
+    """Empty databases by kind; a server starts when the first test wants it."""
+
+    def __init__(self) -> None:
+        self._servers: dict[str, Server] = {}
+
+    def server(self, kind: str) -> Server:
+        """Give a server; skips the test when its programs are not installed."""
+        if kind not in self._servers:
+            if absent := SERVERS[kind].absent():
+                pytest.skip(f"{' and '.join(absent)} not found: apt-get install {SERVERS[kind].package}")
+            self._servers[kind] = SERVERS[kind]()
+        return self._servers[kind]
+
+    @contextmanager
+    def empty(self, kind: str, folder: Path) -> Iterator[str]:
+        """Make a database for one test and give its URL."""
+        if kind == "sqlite":
+            yield f"sqlite:///{folder}/catalog.db"
+            return
+        server = self.server(kind)
+        url = server.create()
+        yield url
+        server.drop(url)
+
+    def close(self) -> None:
+        """Stop the servers."""
+        for server in self._servers.values():
+            server.close()
+
+
+@pytest.fixture(scope="session")
+def databases() -> Iterator[Databases]:
+    """Real databases of all three kinds."""
+    opened = Databases()
+    yield opened
+    opened.close()

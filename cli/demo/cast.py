@@ -38,6 +38,7 @@ def missing(role: Role) -> str | None:
 
 def start(role: Role, address: Address, logs: Path, stack: ExitStack) -> Partner:
     """Start a role; the stack ends it."""
-    environment = {**_QUIET, "ALLUXIO_LANCE_ADDRESS": address.grpc}
+    # DataLoader workers leave sockets in TMPDIR: they go with the run folder, whose path is short enough for them.
+    environment = {**_QUIET, "ALLUXIO_LANCE_ADDRESS": address.grpc, "TMPDIR": str(address.run_folder)}
     log = logs / f"{role.extra}.log"
     return stack.enter_context(Partner(role.name, role.module, log, environment))

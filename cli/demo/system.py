@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -16,6 +17,13 @@ __all__ = ["READY", "System"]
 
 READY: Final = "ready"
 """The first word of the line that `up` prints when it answers."""
+_BOUND: Final = """\
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+if os.getppid() == int(sys.argv[1]):
+    os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
+"""
+"""Binds a process to the life of the one that starts it, `kill -9` included (PR_SET_PDEATHSIG survives exec)."""
 _PATIENCE: Final = 60.0
 """Seconds to wait for that line, the import of the server side included."""
 _FAREWELL: Final = 30.0
@@ -40,7 +48,18 @@ class System:
         self._log = log
         self._ready = threading.Event()
         options = ["--root", str(root), "--run-dir", str(run_dir)]
-        command = [sys.executable, "-P", "-m", "alluxio_lance.cli", "up", *options]
+        command = [
+            sys.executable,
+            "-P",
+            "-c",
+            _BOUND,
+            str(os.getpid()),
+            "-P",
+            "-m",
+            "alluxio_lance.cli",
+            "up",
+            *options,
+        ]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         self._reader = threading.Thread(target=self._read, name="up", daemon=True)
         self._reader.start()

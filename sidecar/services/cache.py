@@ -11,7 +11,8 @@ import grpc
 from alluxio_lance.errors import InvalidArgument
 from alluxio_lance.lifecycle.uri import FilePath, ResourceName, parse_uri
 from alluxio_lance.manager import OnProgress
-from alluxio_lance.sidecar.leases import Lease, Leases
+from alluxio_lance.sidecar.lease import Lease
+from alluxio_lance.sidecar.leases import Leases
 from alluxio_lance.sidecar.peers import Peers
 from alluxio_lance.sidecar.residency import Residency
 from alluxio_lance.sidecar.services import wire

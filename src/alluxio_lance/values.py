@@ -12,7 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-__all__ = ["Event", "Kind", "Progress", "Resource", "State", "Verb", "Version"]
+__all__ = ["Event", "Kind", "Outcome", "Progress", "Resource", "State", "Verb", "Version"]
 
 
 class Kind(StrEnum):
@@ -41,6 +41,14 @@ class Verb(StrEnum):
     DEPRECATE = "deprecate"
     ROLLBACK = "rollback"
     DELETE = "delete"
+
+
+class Outcome(StrEnum):
+    """How a call ended that the audit trail tells of."""
+
+    DONE = "done"
+    DENIED = "denied"
+    """It was refused, and nothing was changed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +131,13 @@ class Event:
     semver: str | None
     """The version that the verb made or was about; None when it was about the whole resource."""
     message: str
+    """Why, in the words of who did it; why not, when it was denied."""
+    origin: str = ""
+    """From where the call came: ``unix:pid=123``, ``embedded``; empty when unknown."""
+    request_id: str | None = None
+    outcome: Outcome = Outcome.DONE
+    hash: str = ""
+    """The link of the audit chain, 64 hexadecimal digits: it covers this row and all before it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -81,8 +81,9 @@ def process():
     """Give a way to run the command as a process of its own."""
 
     def run(*words, **how):
-        how = {"capture_output": True, "text": True, "timeout": 60, "check": False} | how
-        return subprocess.run([sys.executable, "-P", "-m", "alluxio_lance.cli", *map(str, words)], **how)
+        how = {"capture_output": True, "text": True, "timeout": 60} | how
+        command = [sys.executable, "-P", "-m", "alluxio_lance.cli", *map(str, words)]
+        return subprocess.run(command, check=False, **how)
 
     return run
 

@@ -46,6 +46,14 @@ def test_own_data_that_no_network_can_learn_from(tmp_path, first):
     assert (folder / "root" / "catalog.db").exists()
 
 
+def test_a_framework_that_is_not_installed_is_named(tmp_path, first, monkeypatch):
+    """The way goes on without it, and the summary says so."""
+    monkeypatch.setattr("alluxio_lance.cli.demo.story.missing", lambda _role: "the_package")
+    text = run("--folder", tmp_path / "demo", "--data", first).stdout
+    assert "not installed (the_package): pip install 'alluxio-lance[torch]'" in " ".join(text.split())
+    assert "✗" not in text
+
+
 def test_words_alone_are_not_read_by_the_frameworks(tmp_path):
     """It says so, and checks what is left."""
     file = tmp_path / "my words.parquet"

@@ -2,8 +2,11 @@
 
 import io
 import os
+import select
+import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -239,7 +242,7 @@ def test_a_partner_that_does_not_go_is_killed(tmp_path, monkeypatch):
     sleeper = Partner("Sleeper", "sleeper", tmp_path / "log", {"PYTHONPATH": str(tmp_path)})
     sleeper.close()
     sleeper.close()
-    assert not os.path.exists(f"/proc/{sleeper.pid}")
+    assert not Path(f"/proc/{sleeper.pid}").exists()
 
 
 def test_a_role_lacks_what_is_not_installed():
@@ -256,6 +259,24 @@ def test_a_system_that_does_not_start_says_why(tmp_path):
             failed.wait_until_ready()
         assert failed.stop() != 0
     assert failed.address == Address(tmp_path / "run")
+
+
+def test_a_system_ends_with_the_demo_that_is_killed(tmp_path):
+    """Nothing goes on running after `kill -9`."""
+    code = (
+        "import sys; from pathlib import Path; from alluxio_lance.cli.demo.system import System; p = Path(sys.argv[1]);"
+        "s = System(p / 'root', p / 'run', p / 'log'); s.wait_until_ready(); print(s.pid, flush=True); input()"
+    )
+    command = [sys.executable, "-P", "-c", code, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as demo:
+        system = int(demo.stdout.readline())
+        handle = os.pidfd_open(system)
+        demo.kill()
+    try:
+        ended, _, _ = select.select([handle], [], [], 30)
+    finally:
+        os.close(handle)
+    assert ended
 
 
 # -- the folder --------------------------------------------------------------------------------------------------------

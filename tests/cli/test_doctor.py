@@ -125,14 +125,14 @@ def test_what_is_not_installed_is_named(missing, name, status, remedy):
 
 def test_another_alluxio_is_a_warning():
     """The doors were tried beside one release."""
-    found = {check.name: check for check in software(lambda package: "9.9")}
+    found = {check.name: check for check in software(lambda _package: "9.9")}
     assert (found["PyPI's alluxio"].status, found["PyTorch"].status) == ("warn", "ok")
 
 
 def test_an_old_python_fails(monkeypatch):
     """We need 3.11."""
     monkeypatch.setattr(sys, "version_info", (3, 10, 1))
-    assert next(iter(software(lambda package: "1"))).status == "fail"
+    assert next(iter(software(lambda _package: "1"))).status == "fail"
 
 
 @pytest.mark.parametrize(
@@ -148,8 +148,8 @@ def test_an_old_python_fails(monkeypatch):
 )
 def test_the_budget_and_where_it_comes_from(monkeypatch, value, status, says):
     """Worked out as a sidecar would; one that cannot be had is a warning."""
-    monkeypatch.setattr(Host, "available", lambda self: 8 << 30)
-    monkeypatch.setattr(Host, "total", lambda self: 16 << 30)
+    monkeypatch.setattr(Host, "available", lambda _self: 8 << 30)
+    monkeypatch.setattr(Host, "total", lambda _self: 16 << 30)
     monkeypatch.delenv("ALLUXIO_LANCE_MEMORY_BUDGET", raising=False)
     if value is not None:
         monkeypatch.setenv("ALLUXIO_LANCE_MEMORY_BUDGET", value)
@@ -160,7 +160,7 @@ def test_the_budget_and_where_it_comes_from(monkeypatch, value, status, says):
 @pytest.fixture
 def readonly(monkeypatch):
     """Refuse writing anywhere: these tests may run as root, who may write to any folder."""
-    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    monkeypatch.setattr(os, "access", lambda _path, _mode: False)
 
 
 def test_places_are_made_or_there(tmp_path):
@@ -270,9 +270,9 @@ def test_a_perfect_machine_is_ready(monkeypatch, tmp_path):
     from alluxio_lance.cli.doctor.check import ok
 
     for name in ("software", "kernel", "places"):
-        monkeypatch.setattr(doctoring, name, lambda *arguments: iter(()))
+        monkeypatch.setattr(doctoring, name, lambda *_: iter(()))
     for name in ("pages", "budget", "service"):
-        monkeypatch.setattr(doctoring, name, lambda *arguments: ok("x", "fine"))
+        monkeypatch.setattr(doctoring, name, lambda *_: ok("x", "fine"))
     assert CliRunner().invoke(application, ["doctor"]).stdout.splitlines()[-1] == "ready"
 
 

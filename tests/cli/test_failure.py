@@ -97,6 +97,16 @@ def test_wrong_usage_is_code_2(words, says):
     assert json.loads(result.stderr)["error"]["exit_code"] == 2
 
 
+def test_bench_hands_its_options_on(monkeypatch, tmp_path):
+    """A stand-in takes the place of the benchmark, whose tests are elsewhere."""
+    seen = {}
+    monkeypatch.setattr("alluxio_lance.bench.main.run", lambda **options: seen.update(options))
+    assert run("bench", "--quick", "--workers", "0", "--no-install", "--out", str(tmp_path)).exit_code == 0
+    assert (seen["quick"], seen["workers"], seen["install"], seen["out"]) == (True, [0], False, tmp_path)
+    assert run("bench").exit_code == 0
+    assert (seen["workers"], seen["ways"], seen["install"]) == ((0, 2), None, True)
+
+
 def test_no_command_shows_the_help():
     """As wrong usage."""
     result = run()

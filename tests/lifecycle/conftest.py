@@ -13,7 +13,6 @@ def manager(request, tmp_path):
             yield manager
         return
     from alluxio_lance.sidecar.server import Sidecar
-
     from alluxio_lance.sidecar.settings import Settings
 
     settings = Settings(root=tmp_path / "root", run_dir=tmp_path / "run")

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 import alluxio_lance as al
-from alluxio_lance.errors import Conflict
+from alluxio_lance.errors import Conflict, Unavailable
 from alluxio_lance.values import State
 
 APPENDER = Path(__file__).with_name("appender.py")
@@ -99,6 +99,40 @@ def test_an_update_that_waits_too_long_names_who_holds_the_resource(tmp_path):
         done.set()
         thread.join(30)
         assert manager.get_resource("datasets", "a").num_rows == 2
+
+
+def test_closing_a_manager_ends_the_wait_for_a_resource(tmp_path):
+    """A server that stops does not wait for somebody else's upload."""
+    root = tmp_path / "root"
+    writing, done = threading.Event(), threading.Event()
+
+    def slow():
+        yield pa.record_batch({"id": [3]})
+        writing.set()
+        assert done.wait(30)
+
+    with al.ResourceManager.embedded(root) as manager, al.ResourceManager.embedded(root) as other:
+        manager.register_resource("datasets", "a", pa.table({"id": [1]}))
+        holder = threading.Thread(target=lambda: manager.update_resource("datasets", "a", slow()))
+        holder.start()
+        assert writing.wait(30)
+        errors = []
+
+        def wait():
+            try:
+                other.update_resource("datasets", "a", pa.table({"id": [4]}))
+            except Unavailable as error:
+                errors.append(error)
+
+        waiter = threading.Thread(target=wait)
+        waiter.start()
+        while len(manager.catalog.open_operations()) < 2:
+            pass
+        other.close()
+        waiter.join(30)
+        assert "closed while it waited" in str(errors[0])
+        done.set()
+        holder.join(30)
 
 
 def test_a_failing_stream_leaves_nothing_behind(tmp_path):

@@ -35,13 +35,16 @@ class Records:
 
     def __init__(self):
         self.held = {}
-        self.renewed = 0
+        self.renewed = self.refused = 0
         self.changed = threading.Condition()
         self.failure = None
 
     def hold(self, holder, ttl):
         """Record a lease."""
         if self.failure:
+            with self.changed:
+                self.refused += 1
+                self.changed.notify_all()
             raise self.failure
         with self.changed:
             self.held[holder.id] = holder

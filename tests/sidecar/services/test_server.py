@@ -14,10 +14,10 @@ import pytest
 import structlog
 
 from alluxio_lance.errors import AlreadyExists, NotFound, Unavailable
-from alluxio_lance.sidecar import server as module
+from alluxio_lance.sidecar import command
 from alluxio_lance.sidecar.peers import Peers
 from alluxio_lance.sidecar.residency import CacheEvent
-from alluxio_lance.sidecar.server import Sidecar, main
+from alluxio_lance.sidecar.server import Sidecar
 from alluxio_lance.sidecar.services.happenings import Happenings
 from alluxio_lance.sidecar.settings import Settings, Share
 from alluxio_lance.v1 import cache_pb2, lifecycle_pb2
@@ -154,7 +154,7 @@ def test_a_register_from_a_path_ends_with_its_caller(call, tmp_path):
 def test_a_version_deleted_before_it_could_be_loaded_is_said_so(call):
     """Not a file that is missing."""
     sidecar, _, _ = call
-    version = sidecar.manager.register_resource("datasets", "a", pa.table({"x": [1]}))
+    version = sidecar.manager.register_resource("datasets", "a", pa.table({"x": [1]}), activate=False)
     sidecar.manager.delete_resource("datasets", "a")
     with pytest.raises(NotFound, match="was deleted before"):
         sidecar.residency.open(version)
@@ -174,7 +174,7 @@ def test_the_process_says_when_it_is_ready_and_ends_on_a_signal(tmp_path, capsys
         thread = threading.Thread(target=stop)
         thread.start()
         try:
-            status = main(["--root", str(tmp_path / "root"), "--run-dir", str(tmp_path / "run")])
+            status = command.main(["--root", str(tmp_path / "root"), "--run-dir", str(tmp_path / "run")])
         finally:
             thread.join()
             for number, handler in before.items():
@@ -192,7 +192,7 @@ def test_systemd_may_have_an_abstract_socket(monkeypatch):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as bus:
         bus.bind(f"\0{name}")
         monkeypatch.setenv("NOTIFY_SOCKET", f"@{name}")
-        module._notify("READY=1")
+        command._notify("READY=1")
         assert bus.recv(100) == b"READY=1"
 
 
