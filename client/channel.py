@@ -227,10 +227,12 @@ class Channel:
 
 
 def _wait_until_ready(channel: grpc.Channel, address: Address, timeout: float) -> None:
+    """Ask for the sidecar's health. gRPC's own future would do, but its polling makes every close take 0.2 s."""
+    check = channel.unary_unary("/grpc.health.v1.Health/Check")
     try:
-        grpc.channel_ready_future(channel).result(timeout)
-    except grpc.FutureTimeoutError as error:
-        raise _unreachable(address, f"no answer within {timeout:g} s") from error
+        check(b"", timeout=timeout, wait_for_ready=True)
+    except grpc.RpcError as error:
+        raise _unreachable(address, f"{error.code().name} within {timeout:g} s") from error
 
 
 def _unreachable(address: Address, why: str) -> AlluxioLanceError:
