@@ -232,7 +232,8 @@ def _wait_until_ready(channel: grpc.Channel, address: Address, timeout: float) -
     try:
         check(b"", timeout=timeout, wait_for_ready=True)
     except grpc.RpcError as error:
-        raise _unreachable(address, f"{error.code().name} within {timeout:g} s") from error
+        late = error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        raise _unreachable(address, f"no answer within {timeout:g} s" if late else error.details()) from error
 
 
 def _unreachable(address: Address, why: str) -> AlluxioLanceError:

@@ -40,7 +40,8 @@ class Node:
 
     def start(self) -> None:
         """Start it and wait until it says that it is ready."""
-        command = [sys.executable, "-P", "-m", "alluxio_lance.sidecar.server"]
+        # A test process that is killed takes its sidecar with it.
+        command = ["setpriv", "--pdeathsig", "KILL", sys.executable, "-P", "-m", "alluxio_lance.sidecar.server"]
         self._process = subprocess.Popen(
             [*command, "--root", str(self._root), "--run-dir", self.at], stdout=subprocess.PIPE
         )

@@ -46,7 +46,8 @@ class System:
     def __init__(self, root: Path, run_dir: Path, log: Path) -> None:
         self.address = Address(run_dir)
         self._log = log
-        self._ready = threading.Event()
+        self._ready = False
+        self._told = threading.Event()
         options = ["--root", str(root), "--run-dir", str(run_dir)]
         command = [
             sys.executable,
@@ -76,9 +77,10 @@ class System:
                 log.write(line)
                 log.flush()
                 if line.decode(errors="replace").strip().startswith(READY):
-                    self._ready.set()
+                    self._ready = True
+                    self._told.set()
         # At its end too, so that nobody waits for a process that has died.
-        self._ready.set()
+        self._told.set()
 
     def wait_until_ready(self) -> None:
         """Wait for the line that says so.
@@ -88,9 +90,10 @@ class System:
         Unavailable
             When it ended, or did not come up in time; with the end of its log.
         """
-        answered = self._ready.wait(_PATIENCE)
-        if not answered or self._process.poll() is not None:
-            why = f"ended with code {self._process.poll()}" if answered else f"was not ready within {_PATIENCE:g} s"
+        told = self._told.wait(_PATIENCE)
+        if not self._ready:
+            # What has closed its output ends in a moment; what is silent goes on.
+            why = f"ended with code {self._process.wait()}" if told else f"was not ready within {_PATIENCE:g} s"
             tail = "\n".join(self._log.read_text(errors="replace").splitlines()[-_LAST_LINES:])
             raise Unavailable(f"`alluxio-lance up` {why}; the end of its log:\n{tail}", what="sidecar")
 

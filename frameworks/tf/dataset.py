@@ -30,7 +30,8 @@ def Dataset(  # noqa: N802 - it stands where tf.data.Dataset stands, and is one
 ) -> Any:
     """Open a version as a ``tf.data.Dataset`` of dicts, one entry per column.
 
-    Columns of fixed width are captured without a copy; in order, a batch is a view of them, shuffled it is one gather.
+    Columns of fixed width are captured without a copy. In order, a batch is a view of them where a row is a multiple of
+    64 bytes, which is TensorFlow's own rule; shuffled it is one gather.
     Strings become ``tf.string``, lists of numbers a ``tf.RaggedTensor``; docs/types.md has the whole table. The
     cardinality is known, so Keras knows its steps.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from itertools import pairwise
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,9 @@ from alluxio_lance.client.variable import VariableColumn
 from alluxio_lance.errors import InvalidArgument
 
 __all__ = ["Take", "takers"]
+
+_ALIGNMENT: Final = 64
+"""Bytes: TensorFlow ends the process at a tensor that begins elsewhere. Mapped columns always begin on a page."""
 
 Take = Callable[[Any], Any]
 """From a row number, or a vector of them, to the rows: called once, while the graph is built."""
@@ -99,6 +102,6 @@ def _tensor(values: npt.NDArray[Any]) -> Any:
     """Wrap an array without a copy; the tensor keeps its memory mapped."""
     if values.dtype.kind in "mM":
         values = values.view(np.int64)
-    if values.size == 0:
+    if values.size == 0 or values.ctypes.data % _ALIGNMENT:
         return tf.constant(values)
     return tf.experimental.dlpack.from_dlpack(values.__dlpack__())

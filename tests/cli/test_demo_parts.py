@@ -174,7 +174,7 @@ def test_sharing_means_the_same_segments_counted_once(inodes, pss, well):
 # -- processes ---------------------------------------------------------------------------------------------------------
 
 PARTNER = """
-import os, sys
+import os, sys, threading
 from alluxio_lance.cli.demo.dialogue import serve
 from alluxio_lance.errors import NotFound
 
@@ -193,7 +193,10 @@ def end():
     sys.stderr.flush()
     os._exit(3)
 
-serve({"missing": missing, "fault": fault, "talk": talk, "end": end})
+def ponder():
+    threading.Event().wait()
+
+serve({"missing": missing, "fault": fault, "talk": talk, "end": end, "ponder": ponder})
 """
 
 
@@ -231,8 +234,10 @@ def test_a_silent_partner_is_not_waited_for_for_ever(partner, monkeypatch):
     """The message says what was asked."""
     assert partner.ask("talk")
     monkeypatch.setattr(dialogue, "_PATIENCE", 0.0)
-    with pytest.raises(Unavailable, match="no answer to 'talk'"):
-        partner.ask("talk")
+    monkeypatch.setattr(dialogue, "_FAREWELL", 0.1)
+    with pytest.raises(Unavailable, match="no answer to 'ponder'"):
+        partner.ask("ponder")
+    partner.close()
 
 
 def test_a_partner_that_does_not_go_is_killed(tmp_path, monkeypatch):

@@ -312,6 +312,8 @@ def test_another_user_s_path_is_not_opened_but_his_data_are_taken(tmp_path, star
         "import os, sys, pyarrow as pa\n"
         "from alluxio_lance.client.manager import RemoteManager\n"
         "from alluxio_lance.errors import PermissionDenied\n"
+        "with RemoteManager.open(sys.argv[1]) as manager:  # loads all that it needs: nobody may not read the checkout\n"
+        "    manager.register_resource('datasets', 'warm', pa.table({'x': [1]}))\n"
         "os.setgid(65534)\n"
         "os.setuid(65534)\n"
         "with RemoteManager.open(sys.argv[1]) as manager:\n"
