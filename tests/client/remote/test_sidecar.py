@@ -323,8 +323,14 @@ def test_another_user_s_path_is_not_opened_but_his_data_are_taken(tmp_path, star
         "        print(error.message)\n"
         "    print(manager.register_resource('datasets', 'a', pa.table({'x': [1]})).created_by)\n"
     )
+    # Nobody may not write a coverage file into the checkout.
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
     done = subprocess.run(
-        [sys.executable, "-c", code, str(node.address.run_folder)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", code, str(node.address.run_folder)],
+        env=plain,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     refusal, actor = done.stdout.splitlines()
