@@ -228,12 +228,14 @@ class Channel:
 
 def _wait_until_ready(channel: grpc.Channel, address: Address, timeout: float) -> None:
     """Ask for the sidecar's health. gRPC's own future would do, but its polling makes every close take 0.2 s."""
-    check = channel.unary_unary("/grpc.health.v1.Health/Check")
+    check: Callable[..., Any] = channel.unary_unary("/grpc.health.v1.Health/Check")
     try:
         check(b"", timeout=timeout, wait_for_ready=True)
     except grpc.RpcError as error:
         late = error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-        raise _unreachable(address, f"no answer within {timeout:g} s" if late else error.details()) from error
+        raise _unreachable(
+            address, f"no answer within {timeout:g} s" if late else error.details() or "no reason given"
+        ) from error
 
 
 def _unreachable(address: Address, why: str) -> AlluxioLanceError:

@@ -60,6 +60,12 @@ class Generation:
         if self.__dict__.get("_descriptor", -1) >= 0:
             self.close()
 
+    def __deepcopy__(self, memo: dict[int, object]) -> Generation:
+        """Count on its own: a copy for this same process refreshes by itself, and outdates nobody but its own copies."""
+        copied = Generation()
+        copied._cell[0] = self.number
+        return copied
+
     def __getstate__(self) -> tuple[Origin, int]:
         own = (self._descriptor,)
         return Origin(os.getpid(), own, identities(own)), self.number

@@ -37,9 +37,11 @@ class Selection:
         found = np.asarray(indices)
         if found.size and (found.dtype.kind not in "iu" or found.ndim != 1):
             raise InvalidArgument(f"rows are chosen by a flat sequence of integers, not by {found.dtype} {found.shape}")
-        found = found.reshape(-1).astype(np.int64, copy=False)
+        found = found.reshape(-1)
+        # Before the cast, which would make a negative number of a large unsigned one.
         for outside in found[(found < -rows) | (found >= rows)]:
             raise IndexError(f"index {outside} is out of range for {rows} rows")
+        found = found.astype(np.int64, copy=False)
         if found.size and found.min() < 0:
             found = np.where(found < 0, found + rows, found)
         return cls(np.ascontiguousarray(found), _contiguous(found))

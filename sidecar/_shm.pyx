@@ -113,7 +113,8 @@ cdef class Mapping:
         cdef long long size = shm_file_bytes(descriptor)
         if page < 0 or size < 0:
             raise os_error(errno, f"descriptor {descriptor}")
-        if offset < 0 or length < 0 or offset + length > <long long>round_up(size, page):
+        cdef long long end = <long long>round_up(size, page)
+        if offset < 0 or length < 0 or offset > end or length > end - offset:
             # Touching a page beyond the end of a file would end the process with SIGBUS; the rest of its last page
             # reads as zeros.
             raise ValueError(f"{length} bytes at {offset} are not within the {size} of descriptor {descriptor}")
@@ -202,6 +203,12 @@ cdef class Mapping:
 
 
 # -- gathers -----------------------------------------------------------------------------------------------------------
+
+cdef size_t product(size_t count, size_t each, str name) except? 0:
+    if each and count > (<size_t>-1) // each:
+        raise ValueError(f"{name} cannot have {count} times {each} bytes")
+    return count * each
+
 
 cdef int open_buffer(object thing, Py_buffer *view, bint writable, size_t need, str name) except -1:
     PyObject_GetBuffer(thing, view, PyBUF_WRITABLE if writable else PyBUF_SIMPLE)
@@ -322,11 +329,13 @@ def gather(source, Py_ssize_t rows, Py_ssize_t item_bytes, const int64_t[::1] in
         raise ValueError(f"{rows} rows of {item_bytes} bytes cannot be")
     check_indices(indices, rows)
     cdef Py_ssize_t count = indices.shape[0]
+    cdef size_t needed = product(rows, item_bytes, "the source")
+    cdef size_t wanted = product(count, item_bytes, "the target")
     cdef Py_buffer origin
     cdef Py_buffer goal
-    open_buffer(source, &origin, False, <size_t>rows * item_bytes, "the source")
+    open_buffer(source, &origin, False, needed, "the source")
     try:
-        open_buffer(target, &goal, True, <size_t>count * item_bytes, "the target")
+        open_buffer(target, &goal, True, wanted, "the target")
         try:
             if count and item_bytes:
                 with nogil:
@@ -352,8 +361,8 @@ cdef class _Shards:
     cdef int _open(self, list things, Py_ssize_t each, Py_ssize_t shard_rows, Py_ssize_t rows) except -1:
         if rows < 0 or (rows and shard_rows <= 0):
             raise ValueError(f"{rows} rows in shards of {shard_rows} cannot be")
-        cdef Py_ssize_t shards = (rows + shard_rows - 1) // shard_rows if rows else 0
-        if len(things) < shards * each:
+        cdef Py_ssize_t shards = (rows - 1) // shard_rows + 1 if rows else 0
+        if len(things) // each < shards:
             raise ValueError(f"{rows} rows in shards of {shard_rows} need {shards} shards, {len(things) // each} came")
         self.rows, self.shard_rows = rows, shard_rows
         self.buffers = <Py_buffer *>calloc(max(shards * each, 1), sizeof(Py_buffer))
@@ -393,7 +402,7 @@ cdef class Ragged(_Shards):
         self._open([part for pair in shards for part in pair], 2, shard_rows, rows)
         cdef Py_ssize_t at
         for at in range(self.opened // 2):
-            self._need(2 * at, (self._rows_of(at) + 1) * sizeof(int64_t), "the offsets")
+            self._need(2 * at, product(<size_t>self._rows_of(at) + 1, sizeof(int64_t), "the offsets"), "the offsets")
 
     cdef inline const int64_t *_span(self, int64_t index) noexcept nogil:
         # The two offsets of a row; NULL when they are out of order or beyond the values.
@@ -466,7 +475,7 @@ cdef class Bitmap(_Shards):
         cdef Py_ssize_t at
         for at in range(self.opened):
             if self.buffers[at].buf != NULL:
-                self._need(at, (self._rows_of(at) + 7) // 8, "the bits")
+                self._need(at, (<size_t>self._rows_of(at) + 7) // 8, "the bits")
 
     cdef void _gather(self, const int64_t *indices, Py_ssize_t count, uint8_t *target) noexcept nogil:
         cdef Py_ssize_t at

@@ -264,10 +264,11 @@ class Door:
         self._crowded.discard(connection)
         if connection.subscription is not None:
             self._subscribers[connection.subscription].discard(connection)
-        if connection.peer is not None:
-            self._peers.leave(connection.peer.session)
         connection.close()
-        self._leases.disconnect(connection.number)
+        session = None if connection.peer is None else connection.peer.session
+        if session is not None:
+            self._peers.leave(session)
+        self._leases.disconnect(connection.number, session)
 
     # -- requests --------------------------------------------------------------------------------------------------
 

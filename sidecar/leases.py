@@ -192,11 +192,22 @@ class Leases:
             released = self._leave([entry], connection)
         _release(released)
 
-    def disconnect(self, connection: int) -> None:
-        """Take a closed connection away from all leases that it held."""
+    def disconnect(self, connection: int, session: str | None = None) -> None:
+        """Take a closed connection away from all leases that it held.
+
+        Parameters
+        ----------
+        session
+            The session that ended with it: leases that were opened in it and that nobody holds yet end now. Whoever
+            should have attached them has died.
+        """
         with self._changed:
-            held = [entry for entry in self._entries.values() if connection in entry.connections]
-            released = self._leave(held, connection)
+            left = [
+                entry
+                for entry in self._entries.values()
+                if connection in entry.connections or (entry.peer.session == session and not entry.connections)
+            ]
+            released = self._leave(left, connection)
         _release(released)
 
     # -- looking ---------------------------------------------------------------------------------------------------

@@ -200,8 +200,13 @@ class Prefetcher:
 
     def _moved(self, name: Name, active: Version | None) -> None:
         with self._changed:
-            if name in self._pointers and _number(self._pointers[name]) == _number(active):
+            before = self._pointers.get(name)
+            if name in self._pointers and _identity(before) == _identity(active):
                 return
+            if before is not None and _number(before) == _number(active):
+                # The resource was deleted and its name taken again, all since the last look.
+                self._shelf.forget(*name)
+                self._tell(name, (None, None))
             self._pointers[name] = active
             self._wishes.pop(name, None)
             self._shelf.set_active(*name, _number(active))
@@ -227,7 +232,7 @@ class Prefetcher:
     def _announce_if_active(self, version: Version) -> None:
         name = version.type, version.name
         pointer = self._pointers.get(name)
-        if pointer is not None and pointer.version == version.version:
+        if pointer is not None and _identity(pointer) == _identity(version):
             self._tell(name, (pointer.semver, pointer.version))
 
     # -- deprecated versions ---------------------------------------------------------------------------------------
@@ -306,6 +311,11 @@ def _nobody_listens(type: str, name: str, announced: Announced) -> None:
 
 def _number(version: Version | None) -> int | None:
     return None if version is None else version.version
+
+
+def _identity(version: Version | None) -> tuple[int, str] | None:
+    """Return what tells a version of a resource from all others, also from those of an earlier one of its name."""
+    return None if version is None else (version.version, version.operation)
 
 
 def _may_succeed_later(error: AlluxioLanceError) -> bool:

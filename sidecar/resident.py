@@ -20,12 +20,12 @@ from alluxio_lance.values import Progress, Version
 
 __all__ = ["Hold", "Key", "Load", "Resident", "key_of"]
 
-Key = tuple[str, str, int]
+Key = tuple[str, str, int, str]
 
 
 def key_of(version: Version) -> Key:
-    """Return what tells one version from all others."""
-    return version.type, version.name, version.version
+    """Return what tells one version from all others: the operation, too, since a deleted name may be taken again."""
+    return version.type, version.name, version.version, version.operation
 
 
 class Load:

@@ -24,6 +24,8 @@ from alluxio_lance.embedded import tables_folder
 from alluxio_lance.errors import NotFound, Unavailable
 from alluxio_lance.lifecycle.local import LocalManager
 from alluxio_lance.lifecycle.ports import TableReader
+from alluxio_lance.lifecycle.uri import ResourceName, parse_selector
+from alluxio_lance.sidecar.allocator import Trimmer, share_heaps
 from alluxio_lance.sidecar.budget import Budget
 from alluxio_lance.sidecar.door import Door
 from alluxio_lance.sidecar.feed import Feed
@@ -31,7 +33,7 @@ from alluxio_lance.sidecar.leases import Leases
 from alluxio_lance.sidecar.leftovers import release_leftovers
 from alluxio_lance.sidecar.peers import Peers
 from alluxio_lance.sidecar.prefetcher import Prefetcher
-from alluxio_lance.sidecar.residency import Residency
+from alluxio_lance.sidecar.residency import CacheEvent, Residency
 from alluxio_lance.sidecar.run_folder import RunFolder
 from alluxio_lance.sidecar.services.cache import Cache
 from alluxio_lance.sidecar.services.guard import LONGEST_METADATA, Guard
@@ -76,6 +78,7 @@ class Sidecar:
         self._parts = ExitStack()
         self._closed = False
         _raise_descriptor_limit()
+        share_heaps()
         try:
             self._start()
         except BaseException:
@@ -133,18 +136,29 @@ class Sidecar:
         store = LanceStore.local(tables_folder(settings.root))
         self._parts.callback(catalog.close)
         nudge = threading.Event()
-        self._manager = keep(LocalManager(catalog, store, node=settings.node, observer=lambda *_: nudge.set()))
+        trimmer = keep(Trimmer())
+
+        def observe(*_: object) -> None:
+            nudge.set()
+            trimmer.soon()
+
+        self._manager = keep(LocalManager(catalog, store, node=settings.node, observer=observe))
         self._manager.reconcile()
         release_leftovers(catalog, node=settings.node, earlier=folder.exchange("instance", self.instance))
         self._feed = keep(Feed(catalog, nudge))
         self._happenings = Happenings()
+
+        def happened(event: CacheEvent) -> None:
+            self._happenings.tell(event)
+            trimmer.soon()
+
         self._residency = keep(
             Residency(
                 lambda version: _open(catalog, store, version),
                 _budget(settings),
                 keep_previous=settings.keep_previous,
                 shard_bytes=settings.shard_bytes,
-                on_event=self._happenings.tell,
+                on_event=happened,
             )
         )
         self._leases = keep(
@@ -247,8 +261,21 @@ def _make_root(root: Path) -> None:
 def _open(catalog: DatabaseCatalog, store: LanceStore, version: Version) -> TableReader:
     location = catalog.location(version.type, version.name)
     if location is None:
-        raise NotFound(f"{version.uri} was deleted before it could be loaded")
-    return store.open(location, version.version)
+        raise _deleted(version)
+    reader = store.open(location, version.version)
+    # After the open, not before: a table may be deleted and another one made in its place at any time.
+    try:
+        now = catalog.find(ResourceName(version.type, version.name, parse_selector(f"v{version.version}")))
+        if now.operation != version.operation:
+            raise _deleted(version)
+    except BaseException:
+        reader.close()
+        raise
+    return reader
+
+
+def _deleted(version: Version) -> NotFound:
+    return NotFound(f"{version.uri} was deleted before it could be loaded")
 
 
 def _budget(settings: Settings) -> Budget:

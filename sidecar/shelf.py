@@ -13,6 +13,8 @@ from alluxio_lance.values import Version
 
 __all__ = ["Shelf"]
 
+_Number = tuple[str, str, int | None]
+
 _ORDER: Final = (Role.CACHED, Role.PREVIOUS, Role.ACTIVE)
 """Which role goes first when room is needed; leased versions never go."""
 
@@ -43,12 +45,19 @@ class Shelf:
         return self.residents.get(key_of(version))
 
     def put(self, resident: Resident) -> None:
-        """Add a version; the one that is here already changes nothing."""
-        self.residents[key_of(resident.version)] = resident
+        """Add a version; the one that is here already changes nothing.
+
+        One of the same name and number is of a resource that was deleted before this one: it goes.
+        """
+        key = key_of(resident.version)
+        if key not in self.residents:
+            self._retire(key[:3])
+            self.residents[key] = resident
 
     def role(self, resident: Resident) -> Role:
         """Say why a version is here."""
-        role = self._pointers.role(*key_of(resident.version))
+        version = resident.version
+        role = None if resident.retired else self._pointers.role(version.type, version.name, version.version)
         return role or (Role.LEASED if resident.holders else Role.CACHED)
 
     def drop(self, resident: Resident) -> int:
@@ -69,9 +78,10 @@ class Shelf:
     def move(self, type: str, name: str, version: int | None) -> None:
         """Move the pointer of a resource."""
         unwanted = self._pointers.move(type, name, version)
-        now_active = self.residents.get((type, name, version)) if version is not None else None
-        if now_active is not None:
-            now_active.retired = False
+        now_active = self._namesakes((type, name, version))
+        if now_active:
+            # Of two the later one: the other is of a resource that was deleted.
+            now_active[-1].retired = False
         for number in unwanted:
             self._retire((type, name, number))
 
@@ -79,11 +89,14 @@ class Shelf:
         """Let all versions of a resource go."""
         self._pointers.forget(type, name)
         for key in [key for key in self.residents if key[:2] == (type, name)]:
-            self._retire(key)
+            self._retire(key[:3])
 
-    def _retire(self, key: Key) -> None:
-        resident = self.residents.get(key)
-        if resident is not None:
+    def _namesakes(self, number: _Number) -> list[Resident]:
+        """List the versions of a name and number, oldest first: more than one when the name was deleted in between."""
+        return [resident for key, resident in self.residents.items() if key[:3] == number]
+
+    def _retire(self, number: _Number) -> None:
+        for resident in self._namesakes(number):
             resident.retired = True
             self.drop_if_unwanted(resident)
 

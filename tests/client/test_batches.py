@@ -66,7 +66,10 @@ def test_which_rows(indices, resolved, contiguous):
     assert len(selection) == len(resolved)
 
 
-@pytest.mark.parametrize(("indices", "bad"), [([0, 10], 10), ([-11], -11), (range(8, 12), 10)])
+@pytest.mark.parametrize(
+    ("indices", "bad"),
+    [([0, 10], 10), ([-11], -11), (range(8, 12), 10), (np.array([2**64 - 1], np.uint64), 2**64 - 1)],
+)
 def test_rows_outside(indices, bad):
     """An index outside raises IndexError and names the first one."""
     with pytest.raises(IndexError, match=f"index {bad} is out of range for 10 rows"):

@@ -336,3 +336,25 @@ def test_blocks_come_from_pools_only():
         Block()
     with pytest.raises(MemoryError):
         BlockPool(0).block(1 << 60)
+
+
+@pytest.mark.parametrize(
+    "misuse",
+    [
+        lambda: gather(bytes(64), 2**62, 4, np.array([5]), bytearray(64)),
+        lambda: gather(bytes(64), 2**32, 2**32, np.array([5]), bytearray(64)),
+        lambda: Ragged([(bytes(64), bytes(64))], 2**62, 2**62, 1),
+        lambda: Ragged([(bytes(64), bytes(64))], 2**62, 2**63 - 1, 1),
+        lambda: Bitmap([bytes(64)], 2**63 - 1, 2**63 - 1),
+    ],
+)
+def test_numbers_whose_product_wraps_are_refused(misuse):
+    """More bytes than 64 bits count are not taken for a few."""
+    with pytest.raises(ValueError, match=r"bytes|shards"):
+        misuse()
+
+
+def test_a_piece_whose_end_wraps_is_refused(memfile):
+    """Its end is not taken for one before its beginning."""
+    with pytest.raises(ValueError, match="are not within"):
+        Mapping([(memfile(bytes(4096)), 2**62, 2**62)])

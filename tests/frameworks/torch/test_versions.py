@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 import queue
 
@@ -136,3 +137,15 @@ def test_refresh_after_a_restart_takes_a_new_lease(own_node):
         assert not dataset.refresh()
         assert dataset._reader.table.lease.attached
         assert values(DataLoader(dataset)) == [1] * 3
+
+
+def test_a_copy_in_the_same_process_refreshes_by_itself(node):
+    """Such as one for validation, with a transform of its own: neither outdates the other."""
+    node.register("versions/copies", table(3, 1))
+    with Dataset("alluxio://datasets/versions/copies", address=node.at) as dataset, copy.deepcopy(dataset) as copied:
+        node.update("versions/copies", table(5, 2), mode="overwrite")
+        assert copied.refresh()
+        assert values(DataLoader(copied, batch_size=2)) == [2] * 5
+        assert values(DataLoader(dataset, batch_size=2)) == [1] * 3
+        assert dataset.refresh()
+        assert values(DataLoader(copied, batch_size=2)) == values(DataLoader(dataset, batch_size=2))

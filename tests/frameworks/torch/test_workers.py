@@ -52,6 +52,24 @@ def test_epochs_outlive_the_sidecar(own_node, every_kind, start_method):
     assert found == {"epochs": [GOOD, GOOD], "transformed": True}
 
 
+@pytest.mark.parametrize("start_method", ["none", "fork", "spawn"])
+def test_epochs_across_a_restart_of_the_sidecar(own_node, every_kind, start_method):
+    """Killed in the middle of an epoch, started again before the next: both are complete, on the same version."""
+    own_node.register("kinds", every_kind)
+    script = Path(__file__).with_name("lifetimes.py")
+    command = [sys.executable, "-P", "-W", "error", str(script), own_node.at, start_method]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        for wish, act in (("kill", own_node.kill), ("start", own_node.start)):
+            assert process.stdout.readline().strip() == wish
+            act()
+            process.stdin.write("done\n")
+        assert json.loads(process.stdout.readline()) == {"first": True, "changed": False, "second": True}
+        process.stdin.close()
+        assert process.wait(30) == 0
+
+
 def test_a_worker_may_not_refresh(kinds, node):
     """refresh() in a worker would make the workers disagree, and is refused there."""
     with Dataset(kinds, columns=["i64"], address=node.at) as dataset:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -641,3 +641,38 @@ def test_many_threads_at_once_keep_the_books(open_residency, library, size):
     assert sum(results) > 0
     assert all(v.leases == 0 and v.status is Status.HOT for v in residency.statistics().versions)
     assert residency.statistics().used_bytes == sum(v.bytes for v in residency.statistics().versions)
+
+
+def _first_number(hold) -> int:
+    """Read the first row of the first column."""
+    return int.from_bytes(os.pread(hold.descriptors[0], 8, hold.layout.columns[0].segments[0].data.offset), "little")
+
+
+def test_a_name_that_was_deleted_and_taken_again_is_another_version(residency, library):
+    """Name and number are the same again: nobody gets the old rows, and those go with their last reader."""
+    old = library.add(table=_table(start=1000))
+    reader = residency.open(old)
+    residency.set_active("datasets", "x", 1)
+    new = replace(library.add(table=_table(start=2000)), operation="1" * 32)
+    assert residency.is_hot(old)
+    assert not residency.is_hot(new)
+    with_new = residency.open(new)
+    assert _first_number(reader) == 1000
+    assert _first_number(with_new) == 2000
+    roles = {(version.leases, version.role) for version in residency.statistics().versions}
+    assert roles == {(1, Role.LEASED), (1, Role.ACTIVE)}
+    both = residency.statistics().used_bytes
+    reader.release()
+    assert residency.statistics().used_bytes == both // 2
+    with_new.release()
+    assert residency.is_hot(new)
+    assert not residency.is_hot(old)
+
+
+def test_the_idle_rows_of_a_deleted_name_go_when_the_name_is_taken_again(residency, library):
+    """Also before anybody has told that the resource is gone."""
+    residency.prefetch(library.add(table=_table(start=1000)))
+    before = residency.statistics().used_bytes
+    residency.prefetch(replace(library.add(table=_table(start=2000)), operation="1" * 32))
+    assert residency.statistics().used_bytes == before
+    assert len(residency.statistics().versions) == 1

@@ -201,3 +201,28 @@ def test_leftovers_are_what_dead_readers_of_the_last_instance_held(house, node, 
     )
     found = leftovers([holder], node="here", instance="ab" * 16, alive=lambda pid: pid == 2)
     assert found == ([token] if left else [])
+
+
+def test_a_lease_whose_opener_dies_before_it_attached_ends_at_once(house):
+    """One that somebody else has attached meanwhile stays; so does one that another session opened."""
+    with house.raw() as connection:
+        session = house.ask(connection, {"op": "hello", "protocol": 1})["session"]
+        opener = house.peers.find(session)
+        tokens = [house.leases.reserve(opener, house.version()) for _ in range(3)]
+        lost, taken = house.segments(), house.segments()
+        house.leases.grant(tokens[0], lost)
+        house.leases.grant(tokens[1], taken)
+        house.leases.attach(tokens[1], 99, house.peer()).sent()
+        foreign, foreign_hold = house.lease()
+    house.door.settle()
+    house.leases.settle()
+    assert lost.released.is_set()
+    assert set(house.records.held) == {tokens[1], foreign}
+    # The third was still being loaded: what comes of it is let go.
+    late = house.segments()
+    with pytest.raises(NotFound):
+        house.leases.grant(tokens[2], late)
+    assert late.released.is_set()
+    house.leases.disconnect(99)
+    assert taken.released.is_set()
+    assert not foreign_hold.released.is_set()

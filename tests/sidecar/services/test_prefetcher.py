@@ -2,6 +2,7 @@
 
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -48,6 +49,7 @@ class Directed:
         self.load_failures = []
         self.leased = set()
         self.hot = set()
+        self.made_by = "0" * 32
         self._events = []
 
     def move(self, number, verb=Verb.ACTIVATE, about=None):
@@ -102,7 +104,7 @@ class Directed:
     def resource(self, type, name):
         if self.active == "gone":
             return None
-        active = version(self.active) if self.active else None
+        active = replace(version(self.active), operation=self.made_by) if self.active else None
         return Resource(
             type=type, name=name, kind=Kind.DATASET, active=active, versions=1, created_at=NOW, updated_at=NOW
         )
@@ -201,6 +203,25 @@ def test_moves_of_the_pointer_are_followed(directed):
         directed.move("gone", Verb.DELETE)
         directed.wait("forgot", "a")
         assert directed.answer_to(prefetcher) == (None, None)
+
+
+def test_a_name_deleted_and_taken_again_between_two_looks_is_another_version(directed):
+    """Its number is the same: what was hot is forgotten, subscribers hear of an end and of a new beginning."""
+    directed.active = 1
+    with following(directed):
+        directed.wait("announced", "1.1.0", 1)
+        directed.log.clear()
+        directed.hot.clear()
+        directed.made_by = "1" * 32
+        directed.move(1, Verb.REGISTER)
+        directed.wait("announced", "1.1.0", 1)
+    assert directed.log == [
+        ("forgot", "a"),
+        ("announced", None, None),
+        ("active", 1),
+        ("loaded", 1),
+        ("announced", "1.1.0", 1),
+    ]
 
 
 def test_without_prefetching_a_version_is_announced_as_soon_as_the_pointer_moves(directed):
