@@ -1,6 +1,6 @@
 # The recipes of the project. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test cover lint format stubs bench clean
+.PHONY: help setup demo test engines cover lint format stubs bench clean
 
 BIN := .venv/bin
 PYTEST := $(BIN)/pytest
@@ -17,6 +17,9 @@ demo: setup ## Run the main job on real images: register, train on torch and Ker
 test: setup ## Run all tests
 	@$(PYTEST) $(ARGS)
 
+engines: setup ## Run the catalog's contract on SQLite, PostgreSQL and MariaDB: passed per engine, none skipped
+	@deploy/setup/engines $(ARGS)
+
 cover: setup ## Run all tests and show which branches they left out
 	@rm -f .coverage .coverage.*
 	@$(PYTEST) --cov --cov-report= $(ARGS)
@@ -26,14 +29,16 @@ lint: setup ## Check style, types, the arrows between the rooms, the wire contra
 	@deploy/setup/lint
 
 format: setup ## Format the sources
+	@$(BIN)/ruff check --fix-only .
 	@$(BIN)/ruff format .
-	@$(BIN)/ruff check --fix .
 
 stubs: setup ## Write the Python stubs of the wire contract anew
 	@proto/generate
 
-bench: setup ## Measure beside the peers: a table, a plot, JSON
+bench: setup ## Measure beside the peers: a table, a plot, JSON; then the pieces in one process
 	@$(BIN)/alluxio-lance bench $(ARGS)
+	@$(PYTEST) bench/micro --benchmark-only --quiet
 
 clean: ## Remove what was built, the environment too
-	rm -rf .venv build dist *.egg-info src/*.egg-info sidecar/_shm.c sidecar/_shm.*.so .mypy_cache .ruff_cache .pytest_cache .demo bench/.venvs bench/results
+	rm -rf .venv build dist *.egg-info src/*.egg-info sidecar/_shm.c sidecar/_shm.*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+		.import_linter_cache .benchmarks .coverage .coverage.* htmlcov .demo bench/.venvs bench/results

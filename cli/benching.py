@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from typer import Context, Option
+from typer import Context, Exit, Option
 
 from alluxio_lance.cli.session import session_of
 
@@ -40,10 +40,13 @@ def bench(
         Path | None, Option("--work", metavar="DIR", help="On the disk to be measured; 4 GB.", show_default=False)
     ] = None,
 ) -> None:
-    """Measure samples per second beside the peers: a table, JSON, a plot."""
+    """Measure samples per second beside the peers: a table, JSON, a plot.
+
+    Exit code 1 when alluxio-lance has no number, or when a way broke or delivered wrong rows.
+    """
     from alluxio_lance.bench.main import run  # noqa: PLC0415 - the benchmark loads only when it runs
 
-    run(
+    results = run(
         ways=way,
         rows=rows,
         batch_size=batch_size,
@@ -57,3 +60,5 @@ def bench(
         work=work,
         console=session_of(context).out,
     )
+    if not results.ok:
+        raise Exit(1)

@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from alluxio_lance.cli.human import age, count, duration, size
+from alluxio_lance.cli.human import age, count, size
 from alluxio_lance.cli.look import cut, flowing, number, table, whole
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _NARROW: Final = 0.75
 """Used part of the budget from which on the bar turns yellow."""
 _FULL: Final = 0.92
 _LONGEST: Final = 60
-"""Characters of a list of columns or of a command line."""
+"""Characters of a command line."""
 
 
 def cache_view(statistics: CacheStatistics, now: datetime) -> Group:
@@ -62,26 +62,26 @@ def hot_table(versions: Sequence[ResidentVersion]) -> Table:
     """Return one row per version in shared memory."""
     view = table(
         "Hot versions",
-        flowing("Version"),
+        flowing("Resource"),
+        whole("Version"),
         whole("Role"),
         number("Size"),
         number("Rows"),
         whole("Pages"),
         number("Leases"),
-        number("Load"),
-        flowing("Columns"),
+        number("Columns"),
     )
     for version in versions:
         hot = version.status == "hot"
         view.add_row(
-            f"{version.type}/{version.name}@{version.semver}",
+            f"{version.type}/{version.name}",
+            version.semver,
             Text(version.role if hot else version.status, style="green" if hot else "yellow"),
             size(version.bytes),
             count(version.rows),
             version.pages.value if version.pages else "",
             count(version.leases),
-            duration(version.load_seconds) if hot else "",
-            Text(cut(", ".join(version.columns), _LONGEST)),
+            count(len(version.columns)),
         )
     return view
 
@@ -89,7 +89,8 @@ def hot_table(versions: Sequence[ResidentVersion]) -> Table:
 def _readers(leases: Sequence[LeaseInfo], now: datetime) -> Table:
     view = table(
         "Readers",
-        flowing("Version"),
+        flowing("Resource"),
+        whole("Version"),
         number("Process"),
         whole("User"),
         number("Conn."),
@@ -98,7 +99,8 @@ def _readers(leases: Sequence[LeaseInfo], now: datetime) -> Table:
     )
     for lease in leases:
         view.add_row(
-            f"{lease.type}/{lease.name}@{lease.semver}",
+            f"{lease.type}/{lease.name}",
+            lease.semver,
             str(lease.pid),
             Text(lease.user),
             count(lease.connections),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 from typer import Abort, TyperException
 
-from alluxio_lance.errors import AlluxioLanceError, Internal
+from alluxio_lance.errors import AlluxioLanceError, Internal, Unavailable
 
 __all__ = ["report"]
 
@@ -46,6 +47,9 @@ def _facts(error: Exception) -> tuple[str, str, dict[str, Any], int]:
         return "Usage", error.format_message(), {}, error.exit_code
     if isinstance(error, Abort):
         return "Aborted", "stopped before anything was changed", {}, 1
+    if isinstance(error, OSError) and error.strerror:
+        place = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+        return Unavailable.__name__, f"{place}{error.strerror}", {"what": "the system"}, Unavailable.exit_code
     message = f"{type(error).__name__}: {error} - a fault of alluxio-lance; ALLUXIO_LANCE_DEBUG=1 shows the trace, please report it"
     return Internal.__name__, message, {}, Internal.exit_code
 

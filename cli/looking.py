@@ -33,7 +33,12 @@ def list_resources(
     elif resources:
         session.out.print(list_view(resources, datetime.now(UTC)))
     else:
-        session.out.print(f"nothing is registered yet: {session.command} register datasets/NAME DATA", soft_wrap=True)
+        nothing, way = (
+            ("nothing is registered yet", "register datasets/NAME DATA")
+            if type is None
+            else (f"nothing of the type {type!r} is registered; all there is", "list")
+        )
+        session.out.print(f"{nothing}: {session.command} {way}", markup=False, highlight=False, soft_wrap=True)
 
 
 def show(context: Context, resource: Selected, as_json: Json = False) -> None:

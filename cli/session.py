@@ -41,10 +41,12 @@ class Session:
         Raises
         ------
         InvalidArgument
-            When both name a place to work in.
+            When both name a place to work in, or the folder is something else.
         """
         if address is not None and embedded is not None:
             raise InvalidArgument("--address and --embedded exclude each other: a sidecar, or a folder without one")
+        if embedded is not None and embedded.exists() and not embedded.is_dir():
+            raise InvalidArgument(f"--embedded {embedded} is no folder: name one, it is made if it is missing")
         piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
         return cls(address, embedded, Console(width=_WIDTH_OF_A_PIPE if piped else None), Console(stderr=True))
 

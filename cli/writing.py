@@ -13,10 +13,10 @@ from alluxio_lance.cli.look import print_facts, state_text
 from alluxio_lance.cli.options import Json, Message, Metadata, MetadataFile, RequestId, Target
 from alluxio_lance.cli.pairs import json_pairs, metadata_from
 from alluxio_lance.cli.progress import progress_bar
-from alluxio_lance.cli.records import version_record
+from alluxio_lance.cli.records import schema_of, version_record
 from alluxio_lance.cli.session import Session, session_of
 from alluxio_lance.cli.target import plain_target
-from alluxio_lance.errors import NotFound
+from alluxio_lance.errors import InvalidArgument, NotFound
 from alluxio_lance.values import Version
 
 __all__ = ["print_version", "register", "update"]
@@ -84,7 +84,8 @@ def update(
         Argument(metavar="DATA", help="As in register; without it only the metadata change.", show_default=False),
     ] = None,
     mode: Annotated[
-        Literal["append", "overwrite", "upsert"], Option("--mode", help="Add rows, replace all, or replace by key.")
+        Literal["append", "overwrite", "upsert"],
+        Option("--mode", metavar="MODE", help="append rows, overwrite all of them, or upsert by key."),
     ] = "append",
     on: Annotated[
         list[str] | None,
@@ -92,7 +93,12 @@ def update(
     ] = None,
     bump: Annotated[
         Literal["major", "minor", "patch"] | None,
-        Option("--bump", help="Which number grows, where the change shall not decide.", show_default=False),
+        Option(
+            "--bump",
+            metavar="NUMBER",
+            help="major, minor or patch grows, where the change shall not decide.",
+            show_default=False,
+        ),
     ] = None,
     version: _Version = None,
     message: Message = "",
@@ -107,6 +113,8 @@ def update(
     """Make a new version from the active one: append, overwrite or upsert rows, or change metadata."""
     session, name = session_of(context), plain_target(resource)
     path = None if data is None else _path(data)
+    if (mode == "upsert") is not bool(on):
+        raise InvalidArgument("--mode upsert and --on COLUMN, its key, go together: give both or neither")
     with session.manager() as manager, progress_bar(session.err, silent=as_json) as on_progress:
         made = manager.update_resource(
             name.type,
@@ -155,6 +163,7 @@ def print_version(session: Session, done: str, version: Version, *, as_json: boo
         [
             ("rows", count(version.num_rows)),
             ("size", size(version.num_bytes)),
+            ("columns", ", ".join(field.name for field in schema_of(version))),
             ("uri", version.uri),
             ("next", Text(f"{session.command} show {version.type}/{version.name}@{version.semver}", style="cyan")),
         ],

@@ -2,25 +2,47 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
-from alluxio_lance.sidecar.server import Sidecar
 
+from alluxio_lance.sidecar.server import Sidecar
 from alluxio_lance.sidecar.settings import Settings
 
-README = Path(__file__).parent.parent / "README.md"
-BLOCKS = dict(re.findall(r"^```python (\w+)\n(.*?)^```$", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL))
+ROOT = Path(__file__).parent.parent
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = dict(re.findall(r"^```python (\w+)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL))
+LINES = re.findall(r"^alluxio-lance (?!up ).*$", TEXT, re.MULTILINE)
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+class Reader(NamedTuple):
+    """Somebody who follows the text: a working folder, and a sidecar that is found without an option."""
+
+    folder: Path
+    environment: dict
+
+    def run(self, command):
+        """Do one thing and return what it printed."""
+        done = subprocess.run(
+            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=240, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory):
-    """Run a sidecar for all blocks: the later ones use what the first one registers."""
+def reader(tmp_path_factory):
+    """Run a sidecar for the whole text: later parts use what earlier ones registered and wrote."""
     folder = tmp_path_factory.mktemp("readme")
     with Sidecar(Settings(root=folder / "root", run_dir=folder / "run")) as sidecar:
-        yield sidecar.address.grpc
+        activated = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        given = {"ALLUXIO_LANCE_ADDRESS": sidecar.address.grpc, "PATH": activated, "HOME": str(folder)}
+        yield Reader(folder, {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", **given})
 
 
 @pytest.mark.parametrize(
@@ -31,15 +53,25 @@ def address(tmp_path_factory):
         pytest.param("tensorflow", r"accuracy: 0\.[6-9]", marks=pytest.mark.tf),
     ],
 )
-def test_a_block_of_the_readme_runs_as_it_stands(address, block, says):
+def test_a_block_of_the_readme_runs_as_it_stands(reader, block, says):
     """Copied into a file and run, it does what the text around it says."""
-    done = subprocess.run(
-        [sys.executable, "-c", BLOCKS[block]],
-        env={**os.environ, "ALLUXIO_LANCE_ADDRESS": address, "TF_CPP_MIN_LOG_LEVEL": "2"},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert re.search(says, done.stdout, re.MULTILINE), done.stdout
+    said = reader.run([sys.executable, "-c", BLOCKS[block]])
+    assert re.search(says, said, re.MULTILINE), said
+
+
+def test_the_commands_of_the_readme_run_as_they_stand(reader):
+    """After its first block, in their order, and what they print is what the text beside them says."""
+    said = {(words := shlex.split(line, comments=True))[1]: reader.run(words) for line in LINES}
+    assert list(said) == ["update", "rollback", "history", "cache", "doctor"]
+    assert "updated datasets/digits: 1.1.0+" in said["update"]
+    assert "rolled back datasets/digits: 1.0.0+" in said["rollback"]
+    assert re.search(r"rollback +1\.0\.0 +1\.1\.0 → 1\.0\.0", said["history"])
+    assert "datasets/digits" in said["cache"]
+    assert "ready" in said["doctor"]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document):
+    """Every relative link of the documentation is a file or a folder."""
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text(encoding="utf-8"))
+    assert [link for link in links if not (document.parent / link).exists()] == []

@@ -28,6 +28,7 @@ from alluxio_lance.cli.progress import progress_bar
 from alluxio_lance.cli.views import history_view
 from alluxio_lance.client.cache import RemoteCache
 from alluxio_lance.client.table import Table
+from alluxio_lance.errors import InvalidArgument
 from alluxio_lance.manager import ResourceManager
 from alluxio_lance.values import Version
 
@@ -108,6 +109,8 @@ class Story:
                 options=self.material.options or None,
                 on_progress=on_progress,
             )
+        if not version.num_rows:
+            raise InvalidArgument(f"{self.material.first} has no rows: there is nothing to train on or to compare")
         self.ledger.check("registered as", "1.0.0", version.semver)
         if self.material.rows is not None:
             self.ledger.check("rows of 1.0.0", self.material.rows, version.num_rows)

@@ -61,9 +61,9 @@ def embedded(tmp_path):
     return Command(["--embedded", str(tmp_path / "root")])
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def system(tmp_path_factory):
-    """Run `up` as a process."""
+    """Run `up` as a process, one for all tests: each has resources of its own."""
     folder = tmp_path_factory.mktemp("up")
     with System(folder / "root", folder / "run", folder / "up.log") as running:
         running.wait_until_ready()

@@ -81,6 +81,14 @@ def test_data_that_are_not_there(tmp_path):
     assert not (tmp_path / "demo").exists()
 
 
+def test_data_without_rows(tmp_path, first):
+    """Nothing can be shown with them, and that is nobody's fault."""
+    file = tmp_path / "none.parquet"
+    pq.write_table(pq.read_table(first).slice(0, 0), file)
+    result = run("--folder", tmp_path / "demo", "--data", file, "--no-torch", "--no-tf", code=2)
+    assert "has no rows" in result.stderr
+
+
 def test_data_that_cannot_be_read_leave_the_logs(tmp_path):
     """The error says why, and where to look."""
     file = tmp_path / "broken.parquet"

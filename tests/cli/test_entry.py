@@ -1,12 +1,19 @@
 """The command as a process."""
 
 import os
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from alluxio_lance.cli.entry import main
+
+
+def at(system):
+    """Name the running system."""
+    return ["--address", system.address.grpc]
 
 
 @pytest.mark.parametrize("package", ["typer", "rich"])
@@ -28,22 +35,40 @@ def test_a_fault_in_an_import_is_not_hidden(monkeypatch):
         main()
 
 
-def test_a_closed_pipe_is_no_fault(embedded, process):
+def test_a_closed_pipe_is_no_fault(system, process):
     """`alluxio-lance list | head` ends quietly when the reader has gone."""
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "w") as stdout:
-        done = process(*embedded.options, "list", stdout=stdout, stderr=subprocess.PIPE, capture_output=False)
+        done = process(*at(system), "list", stdout=stdout, stderr=subprocess.PIPE, capture_output=False)
     assert done.stderr == ""
     assert done.returncode == 1
 
 
-def test_no_color_is_honoured(embedded, process, first):
+def test_a_full_disk_is_no_fault_of_ours(system, process):
+    """What the system says is the message."""
+    with Path("/dev/full").open("w") as stdout:
+        done = process(*at(system), "list", stdout=stdout, stderr=subprocess.PIPE, capture_output=False)
+    assert (done.returncode, done.stderr) == (1, "error: No space left on device\n")
+
+
+def test_ctrl_c_shows_no_trace_while_modules_load(tmp_path):
+    """The signal comes in the middle of an import; nobody reads a trace of ours for it."""
+    (tmp_path / "typer.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    code = "from alluxio_lance.cli.entry import main; main()"
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], capture_output=True, timeout=60, check=False, env=environment
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, b"", b"")
+
+
+def test_no_color_is_honoured(embedded, first):
     """A terminal that wants no colour gets none; one that wants it does."""
     embedded("register", "datasets/rows", first)
-    environment = {**os.environ, "FORCE_COLOR": "1", "TERM": "xterm"}
-    coloured = process(*embedded.options, "show", "datasets/rows", env=environment)
-    plain = process(*embedded.options, "show", "datasets/rows", env={**environment, "NO_COLOR": "1"})
+    environment = {"FORCE_COLOR": "1", "TERM": "xterm"}
+    coloured = embedded("show", "datasets/rows", env={**environment, "NO_COLOR": None})
+    plain = embedded("show", "datasets/rows", env={**environment, "NO_COLOR": "1"})
     assert "\x1b[1;32mactive" in coloured.stdout
     assert "32m" not in plain.stdout
     assert "active" in plain.stdout

@@ -1,6 +1,7 @@
 """How the command ends."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 from typer import Abort
@@ -35,6 +36,7 @@ def run(*words):
         (Leased("held by two readers", holders=["a", "b"]), 3, "Leased", "held by two readers"),
         (InvalidURI("wrong\n  here\n  ^", place=2), 2, "InvalidURI", "\n  ^"),
         (ZeroDivisionError("by zero"), 1, "Internal", "please report it"),
+        (PermissionError(13, "Permission denied", "/root"), 1, "Unavailable", "/root: Permission denied"),
         (Abort(), 1, "Aborted", "stopped before"),
     ],
 )
@@ -49,7 +51,7 @@ def test_an_error_is_one_message_and_its_code(failing, error, code, kind, says):
     result = run("list", "--json")
     record = json.loads(result.stderr)["error"]
     assert (record["kind"], record["exit_code"], result.exit_code) == (kind, code, code)
-    assert record["details"] == getattr(error, "details", {})
+    assert record["details"] == getattr(error, "details", {"what": "the system"} if isinstance(error, OSError) else {})
 
 
 def test_messages_are_printed_as_they_are(failing):
@@ -100,11 +102,14 @@ def test_wrong_usage_is_code_2(words, says):
 def test_bench_hands_its_options_on(monkeypatch, tmp_path):
     """A stand-in takes the place of the benchmark, whose tests are elsewhere."""
     seen = {}
-    monkeypatch.setattr("alluxio_lance.bench.main.run", lambda **options: seen.update(options))
+    results = SimpleNamespace(ok=True)
+    monkeypatch.setattr("alluxio_lance.bench.main.run", lambda **options: seen.update(options) or results)
     assert run("bench", "--quick", "--workers", "0", "--no-install", "--out", str(tmp_path)).exit_code == 0
     assert (seen["quick"], seen["workers"], seen["install"], seen["out"]) == (True, [0], False, tmp_path)
     assert run("bench").exit_code == 0
     assert (seen["workers"], seen["ways"], seen["install"]) == ((0, 2), None, True)
+    results.ok = False
+    assert run("bench").exit_code == 1
 
 
 def test_no_command_shows_the_help():

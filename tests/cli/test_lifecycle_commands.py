@@ -118,19 +118,21 @@ def test_delete_needs_a_terminal_or_yes(embedded, first):
 
 
 @pytest.mark.parametrize(("answer", "code", "left"), [(b"n\n", 1, 1), (b"y\n", 0, 0), (b"\x04", 1, 1)])
-def test_on_a_terminal_delete_asks(embedded, process, first, answer, code, left):
+def test_on_a_terminal_delete_asks(connected, process, first, answer, code, left):
     """No, and the end of input, leave everything as it was."""
-    embedded("register", "datasets/rows", first)
+    connected("register", f"doomed/rows-{code}-{answer.hex()}", first)
     master, slave = pty.openpty()
     try:
         os.write(master, answer)
-        done = process(*embedded.options, "delete", "datasets/rows", stdin=slave)
+        done = process(*connected.options, "delete", f"doomed/rows-{code}-{answer.hex()}", stdin=slave)
     finally:
         os.close(master)
         os.close(slave)
     assert done.returncode == code, done.stderr
-    assert "Delete datasets/rows with 1 version?" in done.stderr
-    assert len(embedded.json("list")["resources"]) == left
+    assert f"Delete doomed/rows-{code}-{answer.hex()} with 1 version?" in done.stderr
+    assert len(connected.json("list", "doomed")["resources"]) == left
+    if left:
+        connected("delete", f"doomed/rows-{code}-{answer.hex()}", "--yes")
 
 
 @pytest.mark.parametrize(
@@ -142,6 +144,8 @@ def test_on_a_terminal_delete_asks(embedded, process, first, answer, code, left)
         (["activate", "datasets/rows"], 2, "which version of datasets/rows"),
         (["update", "datasets/rows", "FIRST"], 4, "register"),
         (["show", "rows"], 2, "^"),
+        (["update", "datasets/rows", "FIRST", "--mode", "upsert"], 2, "--on COLUMN"),
+        (["update", "datasets/rows", "FIRST", "--on", "id"], 2, "--mode upsert"),
         (["cache", "status"], 2, "belongs to a sidecar"),
     ],
 )
@@ -167,6 +171,26 @@ def test_an_existing_name_is_a_conflict(embedded, first):
 def test_an_empty_folder_says_what_to_do(embedded):
     """The hint is a command that works in the same place."""
     assert "register datasets/NAME DATA" in embedded("list").stdout
+
+
+def test_a_type_without_resources_is_not_an_empty_catalog(embedded, first):
+    """The hint leads to what there is."""
+    embedded("register", "datasets/rows", first)
+    said = embedded("list", "dataset").stdout
+    assert "'dataset'" in said
+    assert "nothing is registered yet" not in said
+    assert said.endswith(" list\n")
+
+
+def test_a_file_is_no_folder_to_work_in(embedded, first):
+    """Wrong usage, and not a fault of ours."""
+    embedded.options = ["--embedded", str(first)]
+    assert f"--embedded {first} is no folder" in embedded("list", code=2).stderr
+
+
+def test_what_came_in_is_named(embedded, first):
+    """The columns tell whether the importer understood the data."""
+    assert "columns  id, price, name\n" in embedded("register", "datasets/rows", first).stdout
 
 
 def test_every_command_has_a_help_text():

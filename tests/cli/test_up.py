@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 
@@ -34,6 +35,7 @@ def test_the_cache_shows_what_is_hot_and_who_reads(connected, system, first):
         assert [(lease["pid"], lease["semver"]) for lease in status["leases"]] == [(os.getpid(), "1.0.0")]
         assert status["used_bytes"] <= status["budget_bytes"]
         text = connected("cache", "status", env={"COLUMNS": "80"}).stdout
+        assert len(re.findall(r"^datasets/hot +1\.0\.0 ", text, re.MULTILINE)) == 2, text
         assert "Hot versions" in text
         assert "Readers" in text
         assert max(map(len, text.splitlines())) <= 80
