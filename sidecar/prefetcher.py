@@ -149,12 +149,16 @@ class Prefetcher:
         with self._changed:
             self._announce_if_active(version)
 
-    def close(self) -> None:
-        """Stop following; a load that is under way is residency's to end. A second call does nothing."""
+    def cease(self) -> None:
+        """Begin nothing more; a load that is under way is residency's to end, and its end is no failure any more."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
         self._feed.wake()
+
+    def close(self) -> None:
+        """Cease, and wait for what is under way. A second call does nothing."""
+        self.cease()
         for thread in self._threads:
             if thread.ident is not None:
                 thread.join()
@@ -290,6 +294,8 @@ class Prefetcher:
         return None
 
     def _failed(self, name: Name, wish: _Wish, error: AlluxioLanceError) -> None:
+        if self._closed:
+            return  # the stop cancelled the load: that is no failure
         again = _may_succeed_later(error)
         _log.warning("an active version could not be made hot", uri=wish.version.uri, error=error.message, again=again)
         if not again:

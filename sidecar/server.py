@@ -170,22 +170,22 @@ class Sidecar:
                 pending=settings.lease_pending,
             )
         )
-        prefetcher = keep(Prefetcher(catalog, self._residency, self._feed, load=settings.prefetch == "active"))
+        self._prefetcher = keep(Prefetcher(catalog, self._residency, self._feed, load=settings.prefetch == "active"))
         self._door = keep(
             Door(
                 self.address,
                 peers=peers,
                 leases=self._leases,
-                announcements=prefetcher,
+                announcements=self._prefetcher,
                 instance=self.instance,
                 node=settings.node,
                 shared=shared,
             )
         )
-        prefetcher.start(self._door.announce)
-        self._serve(peers, catalog, prefetcher, shared=shared)
+        self._prefetcher.start(self._door.announce)
+        self._serve(peers, catalog, shared=shared)
 
-    def _serve(self, peers: Peers, catalog: DatabaseCatalog, prefetcher: Prefetcher, *, shared: bool) -> None:
+    def _serve(self, peers: Peers, catalog: DatabaseCatalog, *, shared: bool) -> None:
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="call")
         self._server = grpc.server(
             self._threads,
@@ -208,7 +208,7 @@ class Sidecar:
                 self._leases,
                 self._happenings,
                 peers=peers,
-                opened=prefetcher.opened,
+                opened=self._prefetcher.opened,
                 settle=self._door.settle,
                 node=node,
                 pid=os.getpid(),
@@ -243,6 +243,7 @@ class Sidecar:
         self._happenings.close()
         self._server.stop(_GRACE).wait()
         self._leases.close()
+        self._prefetcher.cease()
         self._residency.close()
         self._threads.shutdown()
 
