@@ -136,8 +136,8 @@ class Journal:
             self.observe(operation.verb, done)
 
         self._start(operation.id)
-        self.observe(operation.verb, operation.step)
         try:
+            self.observe(operation.verb, operation.step)
             yield Running(operation, step)
         finally:
             self._stop(operation.id)
@@ -175,10 +175,13 @@ class Journal:
     # -- the commit lock -----------------------------------------------------------------------------------------------
 
     @contextmanager
-    def locked(self, running: Running, recover: Callable[[Operation], None]) -> Iterator[None]:
+    def locked(
+        self, running: Running, recover: Callable[[Operation], None], *, wait: float | None = None
+    ) -> Iterator[None]:
         """Hold the resource's commit lock.
 
-        ``recover`` finishes or undoes the operation of a dead holder, which gives its lock free.
+        ``recover`` finishes or undoes the operation of a dead holder, which gives its lock free. ``wait`` is how many
+        seconds to wait for a living one, the manager's time-out by default.
 
         Raises
         ------
@@ -188,15 +191,16 @@ class Journal:
             When the manager is closed meanwhile.
         """
         operation = running.operation
-        deadline = time.monotonic() + self._lock_timeout
+        patience = self._lock_timeout if wait is None else wait
+        deadline = time.monotonic() + patience
         while (holder_id := self.catalog.try_lock(operation.type, operation.name, operation.id, self.ttl)) is not None:
             holder = self.catalog.operation(holder_id)
             if holder.state is not OperationState.PENDING or self.is_dead(holder):
                 recover(holder)
-            elif time.monotonic() > deadline:
+            elif time.monotonic() >= deadline:
                 raise Conflict(
                     f"{holder.verb} of {holder.type}/{holder.name} by {holder.actor} (operation {holder.id[:8]}, process {holder.owner.pid} on "
-                    f"{holder.owner.node}) has held the resource for more than {self._lock_timeout:.0f} s: try again when it has ended"
+                    f"{holder.owner.node}) has held the resource for more than {patience:.0f} s: try again when it has ended"
                 )
             # Jitter, so that waiting writers do not march in step.
             if self._ended.wait(random.uniform(0.02, 0.1)):  # noqa: S311 - no secret

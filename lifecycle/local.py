@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from copy import copy
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from functools import partial
+from typing import Any, Self, TypeVar
 
 import structlog
 
-from alluxio_lance.errors import AlreadyExists, Conflict, InvalidArgument, NotFound, Unavailable
+from alluxio_lance.errors import AlluxioLanceError, AlreadyExists, Conflict, InvalidArgument, NotFound, Unavailable
 from alluxio_lance.lifecycle.journal import Journal, Observer, Running
 from alluxio_lance.lifecycle.pointing import Pointer
 from alluxio_lance.lifecycle.ports import Catalog, Operation, OperationState, Source, Store
@@ -29,6 +31,8 @@ from alluxio_lance.values import Event, Kind, Resource, Verb, Version
 __all__ = ["LocalManager", "kind_of"]
 
 _log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 _POLL = 0.2
 """Seconds between two looks for events that another process wrote; those of this process are told at once."""
@@ -82,7 +86,8 @@ class LocalManager(ResourceManager):
     ) -> None:
         journal = Journal(catalog, current_owner(node), ttl=ttl, lock_timeout=lock_timeout, observer=observer)
         writer, remover = Writer(journal, store), Remover(catalog, store)
-        self._rooms = _Rooms(
+        self._pid = os.getpid()
+        self._shared = _Rooms(
             catalog,
             store,
             journal,
@@ -95,6 +100,22 @@ class LocalManager(ResourceManager):
         )
         self._actor = actor or default_actor(node)
         self._is_view = False
+
+    @property
+    def _rooms(self) -> _Rooms:
+        """What all views share, in the process that opened it: connections and threads do not survive a fork.
+
+        Raises
+        ------
+        Unavailable
+            In a child process.
+        """
+        if os.getpid() != self._pid:
+            raise Unavailable(
+                f"this manager belongs to process {self._pid}, from which this one was forked: open another one here",
+                what="manager",
+            )
+        return self._shared
 
     @property
     def catalog(self) -> Catalog:
@@ -284,6 +305,8 @@ class LocalManager(ResourceManager):
         locked: bool = True,
     ) -> Version | None:
         """Run a verb as an operation: recorded, locked, done or undone, settled."""
+        if locked:
+            self._rooms.reconciler.of(type, name)
         operation = self._begin(verb, type, name, params, request_id)
         if operation.state is OperationState.DONE:
             return self._result(operation)
@@ -297,8 +320,15 @@ class LocalManager(ResourceManager):
                 version = self._ended(operation, error)
             journal.observe(verb, "committed")
             self._tell()
-            self._rooms.reconciler.settle(running)
+            self._settle(running)
             return version
+
+    def _settle(self, running: Running) -> None:
+        """Take the last step. An error in it is no error of the verb, which is done: reconcile tries it again."""
+        try:
+            self._rooms.reconciler.settle(running)
+        except AlluxioLanceError as error:
+            _log.warning("an operation is left to reconcile", operation=running.id, reason=error.message)
 
     def _begin(self, verb: Verb, type: str, name: str, params: Mapping[str, Any], request_id: str | None) -> Operation:
         journal = self._rooms.journal
@@ -333,7 +363,10 @@ class LocalManager(ResourceManager):
     def _result(self, operation: Operation) -> Version | None:
         if operation.result is None:
             return None
-        return self.catalog.find(ResourceName(operation.type, operation.name, parse_selector(operation.result)))
+        found = self.catalog.find(ResourceName(operation.type, operation.name, parse_selector(operation.result)))
+        # A resource of the same name that came later has other versions under the same numbers.
+        made = operation.verb not in (Verb.REGISTER, Verb.UPDATE) or found.operation == operation.id
+        return found if made else None
 
     def _version(self, version: Version | None) -> Version:
         if version is None:
@@ -372,12 +405,22 @@ class LocalManager(ResourceManager):
 
     def _follow(self, seen: int) -> Iterator[Event]:
         while not self._rooms.closed.is_set():
-            for event in self.catalog.events(after=seen):
+            fresh: list[Event] = []
+            for event in self._unless_closed(partial(self.catalog.events, after=seen), fresh):
                 seen = event.sequence
                 yield event
             with self._rooms.changed:
-                if not self._rooms.closed.is_set() and self.catalog.last_event() <= seen:
+                if not self._rooms.closed.is_set() and self._unless_closed(self.catalog.last_event, seen) <= seen:
                     self._rooms.changed.wait(_POLL)
+
+    def _unless_closed(self, look: Callable[[], T], otherwise: T) -> T:
+        """Look at the catalog, which may be closed by another thread in the middle of it."""
+        try:
+            return look()
+        except Unavailable:
+            if not self._rooms.closed.is_set():
+                raise
+            return otherwise
 
     def _tell(self) -> None:
         with self._rooms.changed:
@@ -386,7 +429,7 @@ class LocalManager(ResourceManager):
     # -- the end -------------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        if self._is_view or self._rooms.closed.is_set():
+        if self._is_view or os.getpid() != self._pid or self._rooms.closed.is_set():
             return
         self._rooms.closed.set()
         self._tell()

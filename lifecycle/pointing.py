@@ -13,7 +13,7 @@ from alluxio_lance.lifecycle.journal import Running
 from alluxio_lance.lifecycle.ports import Catalog, Change
 from alluxio_lance.lifecycle.states import check_transition
 from alluxio_lance.lifecycle.uri import ResourceName, parse_selector
-from alluxio_lance.values import Event, State, Version
+from alluxio_lance.values import Event, State, Verb, Version
 
 __all__ = ["Pointer"]
 
@@ -64,18 +64,21 @@ class Pointer:
         return self._catalog.find(ResourceName(operation.type, operation.name, parse_selector(selector)))
 
     def _previous(self, running: Running) -> Version:
-        """Find the version that was active before the one that is active now."""
+        """Find the version that was active before the one that is active now, and may still be used."""
         operation = running.operation
         resource = self._catalog.resource(operation.type, operation.name)
         if resource is None:
             raise NotFound(f"there is no {operation.type}/{operation.name}: see `alluxio-lance list`")
         now = str(resource.active) if resource.active else None
-        versions = {str(version): version for version in self._catalog.versions(operation.type, operation.name)}
+        versions = self._catalog.versions(operation.type, operation.name)
+        usable = {str(version): version for version in versions if version.state is State.REGISTERED}
         for event in reversed(self.events(operation.type, operation.name)):
-            if event.before is not None and event.before != now and event.before in versions:
-                return versions[event.before]
+            if event.verb is Verb.DELETE:
+                break  # what comes before is about another resource of this name
+            if event.before is not None and event.before != now and event.before in usable:
+                return usable[event.before]
         raise NotActive(
-            f"{operation.type}/{operation.name} has no version that was active before: name one, see `alluxio-lance show {operation.type}/{operation.name}`"
+            f"{operation.type}/{operation.name} has no version that was active before and is still in use: name one, see `alluxio-lance show {operation.type}/{operation.name}`"
         )
 
     def events(self, type: str, name: str) -> list[Event]:

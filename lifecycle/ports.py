@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -450,8 +450,11 @@ class Store(Protocol):
         """Return the newest Lance version; None when there is no table."""
         ...
 
-    def written_by(self, location: str, operation: str, *, after: int) -> list[int]:
-        """List the Lance versions above ``after`` whose transaction carries the operation's id, oldest first."""
+    def writers(self, location: str, *, besides: Collection[int] = ()) -> dict[int, str | None]:
+        """Return which operation each Lance version's transaction names, oldest first; None when it names none.
+
+        Versions in ``besides`` are left out and not read. Empty when there is no table.
+        """
         ...
 
     def snapshot(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import structlog
 
-from alluxio_lance.errors import AlluxioLanceError, NotFound
+from alluxio_lance.errors import NotFound
 from alluxio_lance.lifecycle.journal import Journal, Running
 from alluxio_lance.lifecycle.ports import Operation, OperationState, Store
 from alluxio_lance.lifecycle.removing import Remover
@@ -43,18 +44,32 @@ class Reconciler:
 
     def all(self) -> list[Finding]:
         """Mend every operation whose process is dead; living ones are left alone."""
-        dead = [operation for operation in self._catalog.open_operations() if self._journal.is_dead(operation)]
+        return self._all(self._catalog.open_operations())
+
+    def of(self, type: str, name: str) -> list[Finding]:
+        """Mend those of one resource."""
+        return self._all(one for one in self._catalog.open_operations() if (one.type, one.name) == (type, name))
+
+    def _all(self, operations: Iterable[Operation]) -> list[Finding]:
+        dead = [operation for operation in operations if self._journal.is_dead(operation)]
         return [finding for operation in dead if (finding := self._attempt(operation)) is not None]
 
     def _attempt(self, operation: Operation) -> Finding | None:
         try:
-            return self.one(operation)
-        except AlluxioLanceError as error:
-            _log.warning("an operation could not be mended", operation=operation.id, reason=error.message)
-            return _finding(operation, "failed", error.message)
+            # Whoever lives and holds the resource is not waited for: a start must not take as long as an upload.
+            return self.one(operation, wait=0)
+        except Exception as error:  # noqa: BLE001 - one table that cannot be read must not keep all others from being opened
+            _log.warning("an operation could not be mended", operation=operation.id, exc_info=True)
+            return _finding(operation, "failed", str(error))
 
-    def one(self, operation: Operation) -> Finding | None:
-        """Mend one operation; None when another process is at it already."""
+    def one(self, operation: Operation, *, wait: float | None = None) -> Finding | None:
+        """Mend one operation; None when another process is at it already.
+
+        Raises
+        ------
+        Conflict
+            When a living operation holds the resource for more than ``wait`` seconds (the manager's time-out).
+        """
         if not self._catalog.adopt(operation, self._journal.owner):
             return None
         mine = replace(operation, owner=self._journal.owner)
@@ -62,42 +77,48 @@ class Reconciler:
             if operation.state is OperationState.DONE:
                 self.settle(running)
                 return _finding(operation, "settled")
-            if self._is_only_a_pointer(operation):
-                return self._undo(running)
-            with self._journal.locked(running, lambda holder: self._recover(holder, operation)):
-                return self._mend(running)
+            if self._wrote_nothing(operation):
+                return self._undo(operation)
+            with self._journal.locked(running, lambda holder: self._recover(holder, operation), wait=wait):
+                return self._mend(running, operation)
 
     def _recover(self, holder: Operation, waiting: Operation) -> None:
         if holder.id != waiting.id:
             self.one(holder)
 
     @staticmethod
-    def _is_only_a_pointer(operation: Operation) -> bool:
-        return operation.verb in (Verb.ACTIVATE, Verb.DEPRECATE, Verb.ROLLBACK)
+    def _wrote_nothing(operation: Operation) -> bool:
+        """Tell whether an operation moves a pointer only, or never had the resource's lock."""
+        return operation.step == "begun" or operation.verb in (Verb.ACTIVATE, Verb.DEPRECATE, Verb.ROLLBACK)
 
-    def _mend(self, running: Running) -> Finding:
-        operation = running.operation
+    def _mend(self, running: Running, operation: Operation) -> Finding:
         if operation.verb is Verb.DELETE:
             completed = self._remover.finish(running)
         else:
             completed = self._writer.finish(running) is not None
         if not completed:
-            return self._undo(running)
+            return self._undo(operation)
         self.settle(running)
         return _finding(operation, "completed")
 
-    def _undo(self, running: Running) -> Finding:
-        reason = f"process {running.operation.owner.pid} ended at step {running.operation.step!r}"
-        self._catalog.abandon(running.id, reason)
-        return _finding(running.operation, "undone", reason)
+    def _undo(self, operation: Operation) -> Finding:
+        reason = f"process {operation.owner.pid} on {operation.owner.node} ended at step {operation.step!r}"
+        self._catalog.abandon(operation.id, reason)
+        return _finding(operation, "undone", reason)
 
     def settle(self, running: Running) -> None:
         """Let the Lance tags follow the catalog, the last step of every operation."""
         operation = running.operation
         location = self._catalog.location(operation.type, operation.name)
         if location is not None and self._store.latest(location) is not None:
-            self._store.mirror_tags(location, self._tags(operation))
+            self._mirror(location, operation)
         running.step("settled")
+
+    def _mirror(self, location: str, operation: Operation) -> None:
+        # The pointer moves without a lock: who writes the tags last must have seen where it stands at the end.
+        wanted = None
+        while wanted != (wanted := self._tags(operation)):
+            self._store.mirror_tags(location, wanted)
 
     def _tags(self, operation: Operation) -> dict[str, int | None]:
         resource = self._catalog.resource(operation.type, operation.name)

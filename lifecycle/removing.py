@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from alluxio_lance.errors import NotFound
+from alluxio_lance.errors import Conflict, NotFound
 from alluxio_lance.lifecycle.journal import Running
 from alluxio_lance.lifecycle.ports import Catalog, Change, Operation, Store
 
@@ -25,10 +25,16 @@ class Remover:
         ------
         NotFound
             When there is no such resource.
+        Conflict
+            When another deletion could not be ended.
         Leased
             While a reader holds any version.
         """
         operation = running.operation
+        if self.is_hidden(operation):
+            raise Conflict(
+                f"{operation.type}/{operation.name} is being deleted, and that has not ended: try again when it has"
+            )
         if self._catalog.resource(operation.type, operation.name) is None:
             raise NotFound(f"there is no {operation.type}/{operation.name}: see `alluxio-lance list`")
         self._catalog.hide(operation.id, operation.type, operation.name)

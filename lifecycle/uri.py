@@ -34,8 +34,8 @@ alluxio:///path/to/file        a plain file path in the Alluxio namespace"""
 _SCHEME: Final = "alluxio://"
 _WORD: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _LONGEST_NAME: Final = 200
-_NUMBERS: Final = re.compile(r"(0|[1-9]\d{0,8})(?:\.(0|[1-9]\d{0,8}))?(?:\.(0|[1-9]\d{0,8}))?")
-_LANCE: Final = re.compile(r"v([1-9]\d{0,17})")
+_NUMBERS: Final = re.compile(r"(0|[1-9]\d{0,8})(?:\.(0|[1-9]\d{0,8}))?(?:\.(0|[1-9]\d{0,8}))?", re.ASCII)
+_LANCE: Final = re.compile(r"v([1-9]\d{0,17})", re.ASCII)
 _LIKE_LANCE: Final = re.compile(r"v\d+")
 _HASH: Final = re.compile(r"sha-([0-9a-f]{8,64})")
 _LABEL: Final = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,99}")

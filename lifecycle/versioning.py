@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 import pyarrow as pa
 import semver
@@ -13,6 +14,9 @@ from alluxio_lance.manager import Bump, Mode
 __all__ = ["Triple", "is_compatible", "natural_bump", "next_version", "parse_version"]
 
 Triple = tuple[int, int, int]
+
+_HIGHEST: Final = 999_999_999
+"""What a URI may name, and the columns of the catalog hold on every engine."""
 
 
 def parse_version(text: str) -> Triple:
@@ -26,13 +30,17 @@ def parse_version(text: str) -> Triple:
     """
     try:
         parsed = semver.Version.parse(text)
-    except ValueError:
+    except (TypeError, ValueError):
         raise InvalidArgument(f"{text!r} is no semantic version: give MAJOR.MINOR.PATCH, such as 1.4.0") from None
     if parsed.prerelease or parsed.build:
         raise InvalidArgument(f"{text!r} has a pre-release or build part: give MAJOR.MINOR.PATCH alone")
-    if max(parsed.major, parsed.minor, parsed.patch) > 999_999_999:  # noqa: PLR2004 - what the columns of the catalog hold on every engine
-        raise InvalidArgument(f"{text!r} has a number above 999,999,999")
-    return parsed.major, parsed.minor, parsed.patch
+    return _checked((parsed.major, parsed.minor, parsed.patch))
+
+
+def _checked(version: Triple) -> Triple:
+    if max(version) > _HIGHEST:
+        raise InvalidArgument(f"version {'.'.join(map(str, version))} has a number above {_HIGHEST:,}")
+    return version
 
 
 def is_compatible(old: pa.Schema, new: pa.Schema) -> bool:
@@ -55,14 +63,20 @@ def natural_bump(mode: Mode | None, old: pa.Schema, new: pa.Schema) -> Bump:
 
 
 def next_version(base: Triple, bump: Bump, taken: Iterable[Triple]) -> Triple:
-    """Bump ``base``; where the result is taken (after a rollback), go on from the highest version of its line."""
+    """Bump ``base``; where the result is taken (after a rollback), go on from the highest version of its line.
+
+    Raises
+    ------
+    InvalidArgument
+        When the number would be too high.
+    """
     versions = set(taken)
     major, minor, patch = base
     if bump == "major":
-        return max([major, *(v[0] for v in versions)]) + 1, 0, 0
+        return _checked((max([major, *(v[0] for v in versions)]) + 1, 0, 0))
     if bump == "minor":
-        return major, max([minor, *(v[1] for v in versions if v[0] == major)]) + 1, 0
-    return major, minor, max([patch, *(v[2] for v in versions if v[:2] == (major, minor))]) + 1
+        return _checked((major, max([minor, *(v[1] for v in versions if v[0] == major)]) + 1, 0))
+    return _checked((major, minor, max([patch, *(v[2] for v in versions if v[:2] == (major, minor))]) + 1))
 
 
 def chosen_version(text: str, taken: Iterable[Triple]) -> Triple:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
@@ -91,15 +91,25 @@ class Writer:
             running.step("written")
             return self._commit_register(running, params, location, number, on_progress)
         except BaseException:
-            if self._may_undo(operation):
-                self._store.drop(location)
+            self._undo(operation, self._undo_register)
             raise
+
+    def _undo(self, operation: Operation, remove: Callable[[Operation], None]) -> None:
+        """Remove what an operation wrote, after the error that its caller will see.
+
+        What cannot be removed now stays until the next writer comes by, or until reconcile.
+        """
+        try:
+            if self._may_undo(operation):
+                remove(operation)
+        except AlluxioLanceError as error:
+            _log.warning("what an operation wrote could not be removed", operation=operation.id, reason=error.message)
 
     def _may_undo(self, operation: Operation) -> bool:
         """Tell whether what an operation wrote may be removed after an error.
 
         Not when the commit went through after all (only its answer was lost), and not when the lock is somebody else's
-        by now. When the catalog cannot be asked this raises, and the operation is left to reconcile.
+        by now.
         """
         if self._catalog.operation(operation.id).state is OperationState.DONE:
             return False
@@ -112,13 +122,34 @@ class Writer:
                 f"{type}/{name} exists already: use `alluxio-lance update {type}/{name} …` for a new version"
             )
         if self._catalog.location(type, name) is not None:
-            raise Conflict(f"{type}/{name} is being deleted: run `alluxio-lance reconcile`, then try again")
-        location = f"{type}/{name}.lance"
+            raise Conflict(f"{type}/{name} is being deleted: try again when that has ended")
+        location = _first_location(operation)
         if self._store.latest(location) is not None:
-            raise AlreadyExists(
-                f"there is a table at {self._store.absolute(location)} that the catalog does not know: move it away, then register it by its path"
-            )
+            if not self._is_nobodys(location, operation):
+                raise AlreadyExists(
+                    f"there is a table at {self._store.absolute(location)} that the catalog does not know: move it away, then register it by its path"
+                )
+            self._store.drop(location)
         return location
+
+    def _undo_register(self, operation: Operation) -> None:
+        """Drop the table, unless it is somebody else's: who lost the lock may find another one at its place."""
+        location = _first_location(operation)
+        if self._catalog.location(operation.type, operation.name) is None and self._is_nobodys(location, operation):
+            self._store.drop(location)
+
+    def _is_nobodys(self, location: str, operation: Operation) -> bool:
+        """Tell whether all that lies at a location is of this operation, or of those that were undone."""
+        writers = self._store.writers(location).values()
+        return all(writer == operation.id or self._is_undone(writer) for writer in writers)
+
+    def _is_undone(self, writer: str | None) -> bool:
+        if writer is None:
+            return False
+        try:
+            return self._catalog.operation(writer).state is OperationState.UNDONE
+        except NotFound:
+            return False
 
     def _commit_register(
         self, running: Running, params: RegisterParams, location: str, number: int, on_progress: OnProgress | None
@@ -167,8 +198,7 @@ class Writer:
             running.step("written")
             return self._commit_update(running, params, base, active, number, on_progress)
         except BaseException:
-            if self._may_undo(running.operation):
-                self._undo_update(running.operation)
+            self._undo(running.operation, self._undo_update)
             raise
 
     def _base(self, operation: Operation) -> tuple[Version, Version | None]:
@@ -193,17 +223,23 @@ class Writer:
         running.step("writing")
         if source is None:
             return self._store.restore(location, base.version, write)
-        if self._store.latest(location) != base.version:
-            step_back = Write(
-                operation=_STEP_BACK, actor=running.operation.actor, message=f"continue from {base.semver}"
-            )
-            self._store.restore(location, base.version, step_back)
+        below = self._store.latest(location)
+        if below != base.version:
+            below = self._step_back(running.operation, base.version, f"continue from {base.semver}")
             running.step("restored")
-        if params.mode == "append":
-            return self._store.append(location, source, write)
         if params.mode == "overwrite":
             return self._store.overwrite(location, source, write)
-        return self._store.upsert(location, source, params.on, write)
+        if params.mode == "append":
+            number = self._store.append(location, source, write)
+        else:
+            number = self._store.upsert(location, source, params.on, write)
+        if number != below + 1:
+            raise _interleaved(running.operation)
+        return number
+
+    def _step_back(self, operation: Operation, version: int, message: str) -> int:
+        write = Write(operation=_STEP_BACK, actor=operation.actor, message=message)
+        return self._store.restore(self._location(operation), version, write)
 
     def _planned(self, operation: Operation, params: UpdateParams, base: Version, schema: pa.Schema | None) -> Triple:
         """Choose the semantic version, before anything is written and again when it is."""
@@ -264,13 +300,12 @@ class Writer:
 
     def _finish_register(self, running: Running) -> Version | None:
         operation = running.operation
-        location = f"{operation.type}/{operation.name}.lance"
         if operation.step in ("begun", "locked"):
             return None  # it wrote nothing: whatever lies there is somebody else's
-        written = self._store.written_by(location, operation.id, after=0)
-        if not written:
-            if self._catalog.location(operation.type, operation.name) is None and self._store.latest(location) is None:
-                self._store.drop(location)
+        location = _first_location(operation)
+        written = [version for version, writer in self._store.writers(location).items() if writer == operation.id]
+        if not written or self._catalog.location(operation.type, operation.name) is not None:
+            self._undo_register(operation)
             return None
         return self._commit_register(running, RegisterParams(**operation.params), location, written[-1], None)
 
@@ -280,11 +315,11 @@ class Writer:
             base, active = self._base(operation)
         except NotFound:
             return None  # deleted since
+        params = UpdateParams(**operation.params)
         written = self._written(operation)
-        if not written:
+        if not written or self._is_interleaved(operation, params, written[-1]):
             self._undo_update(operation)
             return None
-        params = UpdateParams(**operation.params)
         if self._moved_since(operation):
             # Somebody activated or rolled back in the meantime: a version that nobody waits for must not undo that.
             params = replace(params, activate=False)
@@ -294,30 +329,42 @@ class Writer:
         events = Pointer(self._catalog).events(operation.type, operation.name)
         return any(event.at >= operation.created_at and event.before != event.after for event in events)
 
+    def _is_interleaved(self, operation: Operation, params: UpdateParams, number: int) -> bool:
+        """Tell whether a version has rows of a stranger, whose commit came between the base and this one."""
+        if params.mode in (None, "overwrite"):
+            return False
+        unknown = self._store.writers(self._location(operation), besides=self._known(operation))
+        return unknown.get(number - 1, _STEP_BACK) != _STEP_BACK
+
     def _undo_update(self, operation: Operation) -> None:
         """Remove the Lance versions that an operation wrote, and the files of no version."""
-        self._sweep(operation, {*self._written(operation), *self._leftovers(operation)}, files=True)
+        if self._store.latest(self._location(operation)) in self._written(operation):
+            # Lance cannot remove the newest version: without another one on top its data would stay.
+            self._step_back(operation, max(self._known(operation)), "undone")
+        self._sweep(operation, self._leftovers(operation, also=operation.id), files=True)
 
     def _written(self, operation: Operation) -> list[int]:
-        """List what an operation wrote: it can only lie above all that the catalog knows."""
-        highest = max(self._known(operation))
-        return self._store.written_by(self._location(operation), operation.id, after=highest)
+        """List what an operation wrote above all that the catalog knows; what lies below came too late."""
+        known = self._known(operation)
+        writers = self._store.writers(self._location(operation), besides=known)
+        return [version for version, writer in writers.items() if writer == operation.id and version > max(known)]
 
     def _sweep_leftovers(self, operation: Operation) -> None:
         try:
             self._sweep(operation, self._leftovers(operation))
         except AlluxioLanceError as error:
-            # They cost some hundred bytes each; the next update tries again.
-            _log.warning(
-                "steps back of earlier updates could not be removed", operation=operation.id, reason=error.message
-            )
+            # The next update tries again.
+            _log.warning("what earlier updates left could not be removed", operation=operation.id, reason=error.message)
 
-    def _leftovers(self, operation: Operation) -> list[int]:
-        """List the steps back of earlier updates, which nobody needs once the version that followed is there."""
-        known = self._known(operation)
-        latest = self._store.latest(self._location(operation)) or 0
-        gaps = [version for version in range(1, latest + 1) if version not in known]
-        return self._store.written_by(self._location(operation), _STEP_BACK, after=gaps[0] - 1) if gaps else []
+    def _leftovers(self, operation: Operation, *, also: str = _STEP_BACK) -> set[int]:
+        """List what nobody needs: steps back once the version that followed is there, and what was undone.
+
+        ``also`` names an operation whose versions count as undone.
+        """
+        writers = self._store.writers(self._location(operation), besides=self._known(operation))
+        return {
+            version for version, writer in writers.items() if writer in (_STEP_BACK, also) or self._is_undone(writer)
+        }
 
     def _sweep(self, operation: Operation, going: Iterable[int], *, files: bool = False) -> None:
         """Remove Lance versions, and with ``files`` the files of no version.
@@ -352,13 +399,24 @@ def _write(running: Running, message: str, on_progress: OnProgress | None) -> Wr
     return Write(operation=running.id, actor=running.operation.actor, message=message, on_progress=on_progress)
 
 
+def _first_location(operation: Operation) -> str:
+    return f"{operation.type}/{operation.name}.lance"
+
+
+def _interleaved(operation: Operation) -> Conflict:
+    return Conflict(
+        f"somebody wrote to the table of {operation.type}/{operation.name} past the commit lock meanwhile, nothing was changed: try again"
+    )
+
+
 def _text(semver: Triple) -> str:
     return ".".join(map(str, semver))
 
 
 def _merged(old: Mapping[str, Any], new: Mapping[str, Any] | None) -> Mapping[str, Any]:
     """Lay new metadata over the old; a key set to None goes away."""
-    return {key: value for key, value in {**old, **(new or {})}.items() if value is not None}
+    changed = new or {}
+    return {key: value for key, value in {**old, **changed}.items() if value is not None or key not in changed}
 
 
 def as_params(params: RegisterParams | UpdateParams) -> dict[str, Any]:

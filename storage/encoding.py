@@ -16,8 +16,8 @@ _PLAIN: Final = {b"lance-encoding:compression": b"none"}
 def file_version(schema: pa.Schema) -> str:
     """Return the Lance file format for a schema.
 
-    ``2.0`` keeps fixed-width values as they are and reads fastest, but has no null structs, no maps, no fixed-size
-    lists of structs and no blobs; ``2.2`` has them all.
+    ``2.0`` keeps fixed-width values as they are and reads fastest, but has no null structs, no maps and no
+    blobs; ``2.2`` has them all.
     """
     return "2.2" if any(_needs_newer(field.type, nullable=field.nullable) for field in schema) else "2.0"
 
@@ -29,19 +29,9 @@ def _needs_newer(type_: pa.DataType, *, nullable: bool) -> bool:
         return nullable or any(_needs_newer(child.type, nullable=child.nullable) for child in type_)
     if pa.types.is_map(type_):
         return True
-    if pa.types.is_fixed_size_list(type_) and _is_struct(type_.value_type):
-        return True
     if _is_list(type_):
         return _needs_newer(type_.value_type, nullable=type_.value_field.nullable)
     return pa.types.is_dictionary(type_) and _needs_newer(type_.value_type, nullable=False)
-
-
-def _is_struct(type_: pa.DataType) -> bool:
-    if isinstance(type_, pa.BaseExtensionType):
-        return _is_struct(type_.storage_type)
-    if pa.types.is_fixed_size_list(type_):
-        return _is_struct(type_.value_type)
-    return bool(pa.types.is_struct(type_))
 
 
 def _is_list(type_: pa.DataType) -> bool:
@@ -82,6 +72,9 @@ def _storable(type_: pa.DataType) -> pa.DataType:
         return pa.large_binary()
     if isinstance(type_, pa.BaseExtensionType):
         return type_
+    if pa.types.is_dictionary(type_):
+        # Whether it is ordered gets lost in any case; so the version's schema says what will be read.
+        return pa.dictionary(type_.index_type, _storable(type_.value_type))
     return _with_children(type_, lambda field: field.with_type(_storable(field.type)))
 
 

@@ -54,7 +54,7 @@ _TABLE: Final[tuple[tuple[re.Pattern[str], type[AlluxioLanceError], str], ...]] 
         (
             (
                 r"Unsupported data type|cannot contain `\.`|reserved name|Duplicate field name|declared as non-nullable"
-                r"|Ambiguous merge inserts|not yet implemented|Not supported|not supported|Ref is invalid"
+                r"|Ambiguous merge inserts|not yet implemented|not yet supported|Not supported|not supported|Ref is invalid"
             ),
             InvalidArgument,
             "{where} cannot hold these data: {text}",

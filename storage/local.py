@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Final
 
 from blake3 import blake3
 
 from alluxio_lance.errors import Corrupt, InvalidArgument
+from alluxio_lance.storage.faults import translate
 from alluxio_lance.storage.place import LanceAddress, Patch
 
 __all__ = ["LocalRoot"]
@@ -26,7 +28,8 @@ class LocalRoot:
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
-        self.root.mkdir(parents=True, exist_ok=True)
+        with _faults_of(str(self.root)):
+            self.root.mkdir(parents=True, exist_ok=True)
 
     def _folder(self, location: str) -> Path:
         parts = location.split("/")
@@ -56,7 +59,7 @@ class LocalRoot:
 
     def read(self, location: str, path: str, offset: int, length: int) -> bytes:
         """Read bytes of a file with one system call."""
-        with self._open(location, path) as file:
+        with _faults_of(str(self._folder(location) / path)), self._open(location, path) as file:
             data = os.pread(file.fileno(), length, offset)
         if len(data) != length:
             raise Corrupt(
@@ -73,7 +76,7 @@ class LocalRoot:
         view = memoryview(buffer)
         offset = 0
         with self._open(location, path) as file:
-            while count := file.readinto(buffer):  # type: ignore[attr-defined]  # an unbuffered binary file is a FileIO
+            while count := _fill(file, buffer):
                 if patch is not None:
                     _apply(patch, view[:count], offset)
                 digest.update(view[:count])
@@ -95,35 +98,54 @@ class LocalRoot:
         folder = self._folder(location)
         files = [folder / path for path in paths]
         folders = {parent for file in files for parent in file.parents if parent.is_relative_to(self.root)}
-        for path in (*files, *sorted(folders, reverse=True)):
-            _flush(path)
+        with _faults_of(str(folder)):
+            for path in (*files, *sorted(folders, reverse=True)):
+                _flush(path)
 
     def remove(self, location: str, paths: Iterable[str]) -> None:
         """Remove files, and the folders within the table that are empty afterwards."""
         folder = self._folder(location)
-        for path in paths:
-            (folder / path).unlink(missing_ok=True)
-            for parent in PurePosixPath(path).parents[:-1]:
-                if not _remove_empty(folder / parent):
-                    break
+        with _faults_of(str(folder)):
+            for path in paths:
+                (folder / path).unlink(missing_ok=True)
+                for parent in PurePosixPath(path).parents[:-1]:
+                    if not _remove_empty(folder / parent):
+                        break
 
     def drop(self, location: str) -> None:
         """Remove the folder, and its parents below the root that are empty afterwards."""
         folder = self._folder(location)
-        for path in (folder / _MANIFESTS, folder):
-            if path.exists():
-                shutil.rmtree(path)
+        with _faults_of(str(folder)):
+            for path in (folder / _MANIFESTS, folder):
+                if path.exists():
+                    shutil.rmtree(path)
         for parent in folder.parents:
             if parent == self.root or not _remove_empty(parent):
                 break
 
     def spool(self) -> IO[bytes]:
         """Open a file without a name on the root's own disk."""
-        return tempfile.TemporaryFile(dir=self.root)
+        with _faults_of(str(self.root)):
+            return tempfile.TemporaryFile(dir=self.root)
 
     def free_bytes(self) -> int | None:
         """Return what is free for this user on the root's disk."""
         return shutil.disk_usage(self.root).free
+
+
+@contextmanager
+def _faults_of(path: str) -> Iterator[None]:
+    """Make ours of the disk's errors."""
+    try:
+        yield
+    except OSError as error:
+        raise translate(error, path) from error
+
+
+def _fill(file: IO[bytes], buffer: bytearray) -> int:
+    with _faults_of(file.name):
+        count: int = file.readinto(buffer)  # type: ignore[attr-defined]  # an unbuffered binary file is a FileIO
+    return count
 
 
 def _apply(patch: Patch, chunk: memoryview, offset: int) -> None:

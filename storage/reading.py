@@ -64,7 +64,8 @@ class LanceTableReader:
     def _project(self, columns: Sequence[str]) -> pa.Schema:
         if not columns:
             raise InvalidArgument(f"reading {self._where} needs at least one column")
-        missing = [name for name in columns if name not in self._schema.names]
+        known = set(self._schema.names)
+        missing = [name for name in columns if name not in known]
         if missing:
             raise NotFound(f"{self._where} has no column {missing[0]!r}; it has {', '.join(self._schema.names)}")
         return pa.schema([self._schema.field(name) for name in columns], self._schema.metadata)

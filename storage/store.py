@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -97,20 +97,18 @@ class LanceStore:
         table = open_latest(self._place, location)
         return None if table is None else int(table.version)
 
-    def written_by(self, location: str, operation: str, *, after: int) -> list[int]:
-        """List the versions above ``after`` whose transaction carries the operation's id, oldest first."""
+    def writers(self, location: str, *, besides: Collection[int] = ()) -> dict[int, str | None]:
+        """Return which operation each version's transaction names, oldest first; None when it names none."""
         table = open_latest(self._place, location)
         if table is None:
-            return []
+            return {}
         with lance_faults(self.absolute(location)):
-            newer = [version for version in version_numbers(table) if version > after]
-            told = {version: table.read_transaction(version) for version in newer}
-        return [
-            version
-            for version, transaction in told.items()
-            if transaction is not None
-            and (transaction.transaction_properties or {}).get(writing.OPERATION) == operation
-        ]
+            asked = [version for version in version_numbers(table) if version not in besides]
+            told = {version: table.read_transaction(version) for version in asked}
+        return {
+            version: None if said is None else (said.transaction_properties or {}).get(writing.OPERATION)
+            for version, said in told.items()
+        }
 
     def snapshot(
         self,

@@ -6,7 +6,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from alluxio_lance.errors import Unavailable
+from alluxio_lance.errors import InvalidArgument, Unavailable
 
 if TYPE_CHECKING:
     from alluxio_lance.lifecycle.local import LocalManager
@@ -32,7 +32,9 @@ def open_embedded(root: str | PathLike[str]) -> LocalManager:
     Raises
     ------
     Unavailable
-        When the server side is not installed.
+        When the server side is not installed, or the folder's catalog or tables cannot be opened.
+    InvalidArgument
+        When there can be no such folder.
     """
     try:
         from alluxio_lance.catalog import DatabaseCatalog  # noqa: PLC0415 - the base install has no server side
@@ -44,7 +46,15 @@ def open_embedded(root: str | PathLike[str]) -> LocalManager:
             what="alluxio-lance[server]",
         ) from error
     folder = Path(root).expanduser().absolute()
-    folder.mkdir(parents=True, exist_ok=True)
-    manager = LocalManager(DatabaseCatalog.open(catalog_url(folder)), LanceStore.local(tables_folder(folder)))
-    manager.reconcile()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidArgument(f"{folder} cannot be the root folder: {error.strerror}") from error
+    store = LanceStore.local(tables_folder(folder))
+    manager = LocalManager(DatabaseCatalog.open(catalog_url(folder)), store)
+    try:
+        manager.reconcile()
+    except BaseException:
+        manager.close()
+        raise
     return manager

@@ -33,7 +33,6 @@ VALUES = [
     ("2.2", pa.field("x", pa.list_(STRUCT)), [[{"a": 1}, None], None]),
     ("2.2", pa.field("s", pa.struct([("inner", STRUCT)]), nullable=False), [{"inner": None}]),
     ("2.2", pa.field("x", pa.map_(pa.string(), pa.int64())), [[("a", 1)], None]),
-    ("2.2", pa.field("x", pa.list_(SURE, 2)), [[{"a": 1}, {"a": 2}]]),
 ]
 
 

@@ -369,3 +369,15 @@ def test_a_folder_that_vanishes_is_told(store, write, tmp_path):
     (tmp_path / "t/a.bin").unlink()
     with pytest.raises(InvalidArgument, match=r"a\.bin cannot be read"):
         store.create("a.lance", source, write())
+
+
+def test_arrow_files_are_looked_through(store, tmp_path):
+    """A file of a stranger may have texts that are no UTF-8, which nobody could read from the table."""
+    path = tmp_path / "a.arrow"
+    table = pa.table({"s": ["abc", "def"]})
+    with pa.ipc.new_file(path, table.schema) as writer:
+        writer.write_table(table)
+    path.write_bytes(path.read_bytes().replace(b"abcdef", b"\xff\xfecdef"))
+    source = store.source(path, format=None, options={})
+    with source.reader as reader, pytest.raises(InvalidArgument, match=r"a\.arrow cannot be read: .*UTF8"):
+        reader.read_all()

@@ -62,15 +62,15 @@ def test_transactions_say_who_and_why(store, write, source):
     ]
 
 
-def test_an_operation_finds_its_versions(store, write, source):
-    """``written_by`` lists the versions of one operation above a number, oldest first, and none of no table."""
-    assert store.written_by(LOCATION, "a" * 32, after=0) == []
+def test_versions_tell_which_operation_wrote_them(store, write, source):
+    """``writers`` names the operation of each version but those left out, None of a stranger's, and none of no table."""
+    assert store.writers(LOCATION) == {}
     store.create(LOCATION, source(TABLE), write("a" * 32))
-    for operation in ("b" * 32, "a" * 32, "b" * 32, "a" * 32):
-        store.append(LOCATION, source(TABLE), write(operation))
-    assert store.written_by(LOCATION, "a" * 32, after=0) == [1, 3, 5]
-    assert store.written_by(LOCATION, "a" * 32, after=1) == [3, 5]
-    assert store.written_by(LOCATION, "e" * 32, after=0) == []
+    store.append(LOCATION, source(TABLE), write("b" * 32))
+    lance.write_dataset(TABLE, store.absolute(LOCATION), mode="append")
+    store.append(LOCATION, source(TABLE), write("a" * 32))
+    assert store.writers(LOCATION) == {1: "a" * 32, 2: "b" * 32, 3: None, 4: "a" * 32}
+    assert store.writers(LOCATION, besides={1, 3}) == {2: "b" * 32, 4: "a" * 32}
 
 
 def test_progress_counts_rows_and_bytes_of_every_batch(store, write, source):
