@@ -6,17 +6,18 @@ import sqlalchemy as sa
 
 from alluxio_lance.catalog.columns import LONGEST
 from alluxio_lance.catalog.locks import check_locked, give_free
-from alluxio_lance.catalog.operations import take_pending
+from alluxio_lance.catalog.operations import take, take_pending
 from alluxio_lance.catalog.pointing import move_pointer
-from alluxio_lance.catalog.rows import VERSIONS, active_of, semver_is, semver_text, to_version
-from alluxio_lance.catalog.schema import counters, events, operations, resources, versions
+from alluxio_lance.catalog.rows import VERSIONS, active_of, resource_id, semver_is, semver_text, to_version
+from alluxio_lance.catalog.schema import operations, resources, versions
 from alluxio_lance.catalog.selecting import unknown_resource
 from alluxio_lance.catalog.text import checked
+from alluxio_lance.catalog.trail import add_event
 from alluxio_lance.catalog.transactions import Transaction, Transactions
 from alluxio_lance.catalog.writing import add_draft
 from alluxio_lance.errors import Conflict, NotFound
-from alluxio_lance.lifecycle.ports import Change, OperationState
-from alluxio_lance.values import Kind, Version
+from alluxio_lance.lifecycle.ports import Change, Operation, OperationState
+from alluxio_lance.values import Kind, Outcome, Version
 
 __all__ = ["Changing"]
 
@@ -48,11 +49,26 @@ class Changing(Transactions):
         """
         checked("the message", change.message)
         checked("the actor", change.actor, LONGEST)
-        return self._write(lambda tx: _commit(tx, operation, change, locked=locked))
+        checked("the origin", change.origin, LONGEST)
+        return self._write(
+            lambda tx: _commit(tx, operation, change, locked=locked),
+            in_doubt=lambda tx: _commit_or_recall(tx, operation, change, locked=locked),
+        )
+
+
+def _commit_or_recall(tx: Transaction, operation: str, change: Change, *, locked: bool) -> Version | None:
+    """Commit, unless the commit whose answer was lost went through: an operation commits once."""
+    found = take(tx, operation)
+    if found.state is not OperationState.DONE:
+        return _commit(tx, operation, change, locked=locked)
+    if change.remove or found.result is None:
+        return None
+    resource = resource_id(tx, change.type, change.name)
+    return None if resource is None else _version(tx, change, resource, found.result)
 
 
 def _commit(tx: Transaction, operation: str, change: Change, *, locked: bool) -> Version | None:
-    take_pending(tx, operation)
+    pending = take_pending(tx, operation)
     if locked:
         check_locked(tx, change.type, change.name, operation)
     resource = _taken(tx, change)
@@ -63,7 +79,7 @@ def _commit(tx: Transaction, operation: str, change: Change, *, locked: bool) ->
     else:
         about = _apply(tx, operation, change, resource)
         after = _active_name(tx, resource)
-    _audit(tx, operation, change, about, before, after)
+    _audit(tx, pending, change, about, before, after)
     _close(tx, operation, change, about)
     return None if change.remove or about is None else _version(tx, change, resource, about)
 
@@ -77,7 +93,7 @@ def _taken(tx: Transaction, change: Change) -> int:
             raise unknown_resource(tx, change.type, change.name)
         return _create(tx, change, change.location)
     if row.hidden and not change.remove:
-        raise Conflict(f"{change.type}/{change.name} is being deleted: run `alluxio-lance reconcile`, then try again")
+        raise Conflict(f"{change.type}/{change.name} is being deleted: try again when that has ended")
     found: int = row.id
     return found
 
@@ -122,23 +138,23 @@ def _active_name(tx: Transaction, resource: int) -> str | None:
 
 
 def _audit(
-    tx: Transaction, operation: str, change: Change, about: str | None, before: str | None, after: str | None
+    tx: Transaction, operation: Operation, change: Change, about: str | None, before: str | None, after: str | None
 ) -> None:
-    tx.change(sa.update(counters).where(counters.c.name == "events").values(value=counters.c.value + 1))
     row = {
-        "sequence": tx.value(sa.select(counters.c.value).where(counters.c.name == "events")),
-        "at": tx.now,
         "verb": change.verb,
         "type": change.type,
         "name": change.name,
         "actor": change.actor,
-        "operation": operation,
+        "origin": change.origin,
+        "operation": operation.id,
+        "request_id": operation.request_id,
+        "outcome": Outcome.DONE,
         "before": before,
         "after": after,
         "semver": about,
         "message": change.message,
     }
-    tx.run(sa.insert(events), row)
+    add_event(tx, row)
 
 
 def _close(tx: Transaction, operation: str, change: Change, about: str | None) -> None:

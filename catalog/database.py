@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Self
 
 import sqlalchemy as sa
 
+from alluxio_lance.catalog.auditing import Auditing
 from alluxio_lance.catalog.changing import Changing
-from alluxio_lance.catalog.engine import closed_on_error, create_engine
+from alluxio_lance.catalog.engine import closed_on_error, create_engine, require_file
 from alluxio_lance.catalog.leases import Leases
 from alluxio_lance.catalog.locks import Locks
-from alluxio_lance.catalog.migrating import bring_up_to_date
+from alluxio_lance.catalog.migrating import bring_up_to_date, require_current
 from alluxio_lance.catalog.operations import Operations
 from alluxio_lance.catalog.reading import Reading
-from alluxio_lance.catalog.transactions import Clock, utc_now
+from alluxio_lance.catalog.transactions import PATIENCE, Clock, utc_now
 
 if TYPE_CHECKING:
     from alluxio_lance.lifecycle.ports import Catalog
@@ -22,16 +23,17 @@ if TYPE_CHECKING:
 __all__ = ["DatabaseCatalog"]
 
 
-class DatabaseCatalog(Operations, Locks, Reading, Changing, Leases):
+class DatabaseCatalog(Operations, Locks, Reading, Changing, Leases, Auditing):
     """The metadata database: the only truth of state. Every method is one transaction.
 
     Implements `alluxio_lance.lifecycle.ports.Catalog` on SQLite, PostgreSQL and MySQL (MariaDB). Threads may share it.
     Every method raises `Unavailable` when the database does not answer, and `Conflict` when a change lost against other
-    processes again and again.
+    processes again and again. A connection that was lost is made anew, and the transaction runs again where that cannot
+    do anything twice; no method raises for a change that went through, unless its message says that it is not known.
     """
 
     @classmethod
-    def open(cls, url: str, *, clock: Clock = utc_now) -> Self:
+    def open(cls, url: str, *, clock: Clock = utc_now, migrate: bool = True, patience: float = PATIENCE) -> Self:
         """Open a catalog; an empty or old database is brought up to date first.
 
         Parameters
@@ -41,18 +43,29 @@ class DatabaseCatalog(Operations, Locks, Reading, Changing, Leases):
             ``mysql://user@host/database`` or ``mariadb://user@host/database``.
         clock
             Where the time comes from; with a zone.
+        migrate
+            False leaves the tables as they are, and refuses those of another release.
+        patience
+            Seconds for which a method waits for a database server that is away, before it raises `Unavailable`.
 
         Raises
         ------
         InvalidArgument
             When the URL names no database that can be a catalog.
+        NotFound
+            When there is no catalog in the database, and it may not be made.
         Unavailable
-            When the database cannot be reached, its driver is not installed, or a newer release wrote it.
+            When the database cannot be reached, its driver is not installed, or another release wrote it.
         """
+        if not migrate:
+            require_file(url)
         engine, database = create_engine(url)
         with closed_on_error(engine):
-            bring_up_to_date(engine, database)
-        return cls(engine, database, clock)
+            if migrate:
+                bring_up_to_date(engine, database)
+            else:
+                require_current(engine)
+        return cls(engine, database, clock, patience)
 
     @property
     def engine(self) -> sa.Engine:

@@ -6,7 +6,7 @@ import random
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, Final, Protocol
 
 import sqlalchemy as sa
@@ -20,6 +20,11 @@ WRITES: Final = "alluxio_lance_writes"
 """The execution option that says that a transaction will write."""
 
 _BUSY_SECONDS: Final = 30
+_LOCK_SECONDS: Final = 5
+"""How long a statement waits for a lock before its transaction begins anew."""
+_IDLE_SECONDS: Final = 60
+"""How long a transaction may do nothing before the server ends it; none of ours waits for anything but the server."""
+_MIGRATION_SECONDS: Final = 300
 _GUARD: Final = 7_303_014_615_312_225_893
 """The number of PostgreSQL's advisory lock that guards a migration; any number that nobody else uses."""
 
@@ -48,6 +53,10 @@ class Database(Protocol):
 
     def is_lost(self, error: sa.exc.DBAPIError) -> bool:
         """Tell whether a transaction only lost against another one: nothing was changed, and again may work."""
+        ...
+
+    def is_gone(self, error: sa.exc.DBAPIError) -> bool:
+        """Tell whether the server went away, or may not be written to any more: another connection may work."""
         ...
 
 
@@ -85,6 +94,10 @@ class _SQLite:
             sqlite3.SQLITE_BUSY_SNAPSHOT,
             sqlite3.SQLITE_BUSY_RECOVERY,
         )
+
+    def is_gone(self, error: sa.exc.DBAPIError) -> bool:
+        """A file has no server."""
+        return False
 
 
 def _configure_sqlite(connection: sqlite3.Connection, entry: ConnectionPoolEntry) -> None:  # noqa: ARG001 - the event gives it
@@ -133,10 +146,20 @@ def _raw(engine: sa.Engine) -> Iterator[sqlite3.Connection]:
 
 
 class _Server:
-    """A database server. Writers lock the rows that they decide by, so reading what is committed is enough."""
+    """A database server.
+
+    Transactions see what is committed, statement by statement (READ COMMITTED), on both kinds of server. Writers lock
+    the rows that they decide by, and what they read behind such a lock must be what the holder before left: under
+    REPEATABLE READ, which is MySQL's own choice, it would be an older snapshot, and MySQL would lock gaps between rows
+    as well, over which writers of different resources deadlock. Where several statements read, each is whole in itself.
+    """
 
     extra: str
     drivers: Mapping[str, str]
+    settings: str
+    """A statement for each new connection."""
+    connect_args: Mapping[str, Any]
+    """What tells the driver when a server that is silent counts as gone."""
 
     def url(self, url: sa.URL) -> sa.URL:
         """Choose the driver that the extra brings, unless the URL names one."""
@@ -144,36 +167,75 @@ class _Server:
 
     def options(self) -> Mapping[str, Any]:
         """Look whether a connection still lives before it is used: servers restart."""
-        return {"pool_pre_ping": True, "pool_recycle": 1800, "isolation_level": "READ COMMITTED"}
+        return {
+            "pool_pre_ping": True,
+            "pool_recycle": 1800,
+            "isolation_level": "READ COMMITTED",
+            "connect_args": dict(self.connect_args),
+        }
 
     def prepare(self, engine: sa.Engine) -> None:
-        """Nothing to do."""
+        """Have each new connection set up."""
+        sa.event.listen(engine, "connect", self._set_up)
+
+    def _set_up(self, connection: Any, entry: ConnectionPoolEntry) -> None:
+        with closing(connection.cursor()) as cursor:
+            cursor.execute(self.settings)
+        connection.commit()
 
 
 class _PostgreSQL(_Server):
     extra = "postgresql"
     drivers: Mapping[str, str] = {"postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
+    # A node that vanishes in the middle of a transaction must not hold its locks for ever.
+    settings = (
+        f"SET lock_timeout = '{_LOCK_SECONDS}s'; SET idle_in_transaction_session_timeout = '{_IDLE_SECONDS}s'; "
+        "SET tcp_keepalives_idle = 30; SET timezone = 'UTC'"
+    )
+    connect_args: Mapping[str, Any] = {
+        "connect_timeout": 10,
+        "keepalives_idle": 30,
+        "keepalives_interval": 10,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 30_000,
+    }
 
     @contextmanager
     def guard(self, connection: sa.Connection) -> Iterator[None]:
         """Hold an advisory lock until the transaction ends; changes of tables are part of it."""
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_MIGRATION_SECONDS}s'")
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_GUARD)))
         yield
 
     def is_lost(self, error: sa.exc.DBAPIError) -> bool:
-        """Lost serialisation and deadlock."""
-        return getattr(error.orig, "sqlstate", None) in ("40001", "40P01")
+        """Lost serialisation, deadlock, and a lock that took too long."""
+        return getattr(error.orig, "sqlstate", None) in ("40001", "40P01", "55P03")
+
+    def is_gone(self, error: sa.exc.DBAPIError) -> bool:
+        """A dead connection, a server that starts or stops, and one that became a standby (25006)."""
+        state = getattr(error.orig, "sqlstate", None)
+        if error.connection_invalidated or (state is None and isinstance(error, sa.exc.OperationalError)):
+            return True
+        return state is not None and (state.startswith("08") or state in ("57P01", "57P02", "57P03", "25006", "53300"))
 
 
 class _MySQL(_Server):
     extra = "mysql"
     drivers: Mapping[str, str] = {"mysql": "mysql+pymysql", "mariadb": "mariadb+pymysql"}
+    # Strict: a text that does not fit is an error, and never cut. Only MariaDB reads the comment.
+    settings = (
+        "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO', "
+        f"time_zone = '+00:00', innodb_lock_wait_timeout = {_LOCK_SECONDS} "
+        f"/*M!100300 , idle_transaction_timeout = {_IDLE_SECONDS} */"
+    )
+    # The longest silence of a living server is that of a migration.
+    connect_args: Mapping[str, Any] = {"connect_timeout": 10, "read_timeout": 2 * _MIGRATION_SECONDS}
 
     @contextmanager
     def guard(self, connection: sa.Connection) -> Iterator[None]:
         """Hold a named lock; changes of tables commit by themselves here, so the transaction would not do."""
         name = sa.func.concat("alluxio-lance:", sa.func.md5(sa.func.database()))
-        if connection.scalar(sa.select(sa.func.get_lock(name, 300))) != 1:
+        if connection.scalar(sa.select(sa.func.get_lock(name, _MIGRATION_SECONDS))) != 1:
             raise Unavailable(
                 "another process has been migrating the catalog for 5 minutes: try again later", what="catalog"
             )
@@ -183,9 +245,22 @@ class _MySQL(_Server):
             connection.execute(sa.select(sa.func.release_lock(name)))
 
     def is_lost(self, error: sa.exc.DBAPIError) -> bool:
-        """Deadlock, and MariaDB's "record has changed since last read"."""
-        arguments: tuple[Any, ...] = getattr(error.orig, "args", ())
-        return bool(arguments) and arguments[0] in (1213, 1020)
+        """Deadlock, a lock that took too long, and MariaDB's "record has changed since last read"."""
+        return _code(error) in (1213, 1205, 1020)
+
+    def is_gone(self, error: sa.exc.DBAPIError) -> bool:
+        """A dead connection, a server that starts or stops or is full, and one that became a replica (1290, 1836)."""
+        return error.connection_invalidated or _code(error) in _GONE_CODES
+
+
+_GONE_CODES: Final = frozenset(
+    {1040, 1053, 1077, 1079, 1158, 1159, 1160, 1161, 1290, 1836, 1927, 2002, 2003, 2006, 2013, 2055, 4031}
+)
+
+
+def _code(error: sa.exc.DBAPIError) -> Any:
+    arguments: tuple[Any, ...] = getattr(error.orig, "args", ())
+    return arguments[0] if arguments else None
 
 
 _DATABASES: Final[Mapping[str, Database]] = {

@@ -5,13 +5,14 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import sqlalchemy as sa
 
 from alluxio_lance.catalog.dialects import Database, database_of
-from alluxio_lance.errors import AlluxioLanceError, Internal, InvalidArgument, Unavailable
+from alluxio_lance.errors import AlluxioLanceError, Internal, InvalidArgument, NotFound, Unavailable
 
-__all__ = ["create_engine", "translated"]
+__all__ = ["closed_on_error", "create_engine", "gone", "gone_in_doubt", "require_file", "translated"]
 
 _URLS = "sqlite:////absolute/path/catalog.db, postgresql://user@host/database or mysql://user@host/database"
 
@@ -85,12 +86,41 @@ def _ours(error: sa.exc.SQLAlchemyError | sqlite3.Error, engine: sa.Engine) -> A
     cause = getattr(error, "orig", None) or error
     where = engine.url.render_as_string(hide_password=True)
     if _is_down(error):
-        return Unavailable(
-            f"the catalog at {where} does not answer ({_first_line(cause)}): check that it runs", what="catalog"
-        )
+        return gone(engine, error)
     return Internal(
         f"the catalog at {where} refused a statement ({_first_line(cause)}) - this is a fault of alluxio-lance, please report it"
     )
+
+
+def gone(engine: sa.Engine, error: Exception) -> Unavailable:
+    """Build the error of a database that does not answer."""
+    cause = getattr(error, "orig", None) or error
+    where = engine.url.render_as_string(hide_password=True)
+    return Unavailable(
+        f"the catalog at {where} does not answer ({_first_line(cause)}): check that it runs", what="catalog"
+    )
+
+
+def gone_in_doubt(engine: sa.Engine, error: Exception) -> Unavailable:
+    """Build the error of a database that went away while a commit was on its way."""
+    return Unavailable(
+        f"{gone(engine, error).message}; the last change may have gone through: look before you repeat it",
+        what="catalog",
+        in_doubt=True,
+    )
+
+
+def require_file(text: str) -> None:
+    """Refuse an SQLite file that does not exist: connecting would make it.
+
+    Raises
+    ------
+    NotFound
+        When there is none.
+    """
+    url, _ = _parsed(text)
+    if url.get_backend_name() == "sqlite" and not (url.database and Path(url.database).is_file()):
+        raise NotFound(f"there is no catalog at {url.database}: check the path, or begin one with `alluxio-lance up`")
 
 
 def _is_down(error: sa.exc.SQLAlchemyError | sqlite3.Error) -> bool:

@@ -15,7 +15,7 @@ from alluxio_lance.errors import Conflict, InvalidArgument, NotFound
 from alluxio_lance.lifecycle.ports import Operation, OperationState, Owner
 from alluxio_lance.values import Verb
 
-__all__ = ["Operations", "take_pending"]
+__all__ = ["Operations", "take", "take_pending"]
 
 _SETTLED = "settled"
 _TABLE = operations.c
@@ -42,7 +42,8 @@ class Operations(Transactions):
 
     def adopt(self, operation: Operation, owner: Owner) -> bool:
         """Make a new owner of an operation whose owner is dead; False when another process was faster."""
-        return self._write(lambda tx: _adopt(tx, operation, owner))
+        # Not again when the answer was lost: the second attempt would meet the first one's owner and say False.
+        return self._write_once(lambda tx: _adopt(tx, operation, owner))
 
     def record_step(self, operation: str, step: str) -> None:
         """Record that a step is done, and renew the heartbeat.
@@ -131,12 +132,24 @@ def _abandon(tx: Transaction, id: str, error: str) -> None:
 def _operation(tx: Transaction, id: str) -> Operation:
     row = tx.one(sa.select(operations).where(_TABLE.id == id))
     if row is None:
-        raise NotFound(f"there is no operation {id!r} in the catalog: list them with `alluxio-lance reconcile`")
+        raise NotFound(f"there is no operation {id!r} in the catalog")
     return _to_operation(row)
 
 
-def take_pending(tx: Transaction, id: str) -> Operation:
+def take(tx: Transaction, id: str) -> Operation:
     """Lock an operation until the transaction ends.
+
+    Raises
+    ------
+    NotFound
+        When there is none.
+    """
+    tx.all(sa.select(_TABLE.id).where(_TABLE.id == id).with_for_update())
+    return _operation(tx, id)
+
+
+def take_pending(tx: Transaction, id: str) -> Operation:
+    """Lock an operation that has not ended until the transaction ends.
 
     Raises
     ------
@@ -145,8 +158,7 @@ def take_pending(tx: Transaction, id: str) -> Operation:
     Conflict
         When it is done or undone already: another process was faster.
     """
-    tx.all(sa.select(_TABLE.id).where(_TABLE.id == id).with_for_update())
-    operation = _operation(tx, id)
+    operation = take(tx, id)
     if operation.state is not OperationState.PENDING:
         what = f"{operation.verb} of {operation.type}/{operation.name} (operation {id[:8]})"
         raise Conflict(f"{what} is {operation.state} already, by another process: read the new state and try again")

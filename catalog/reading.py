@@ -10,7 +10,7 @@ from alluxio_lance.catalog.selecting import require_resource, select
 from alluxio_lance.catalog.transactions import Transaction, Transactions
 from alluxio_lance.lifecycle.ports import StoredFile
 from alluxio_lance.lifecycle.uri import ResourceName
-from alluxio_lance.values import Event, Resource, Version
+from alluxio_lance.values import Event, Outcome, Resource, Version
 
 __all__ = ["Reading"]
 
@@ -26,11 +26,23 @@ class Reading(Transactions):
         row = self._read(lambda tx: tx.one(query))
         return None if row is None else to_resource(row)
 
-    def resources(self, type: str | None = None) -> list[Resource]:
-        """List the resources that are not being deleted, sorted by type and name."""
-        query = RESOURCES.order_by(_R.type, _R.name)
+    def resources(
+        self, type: str | None = None, *, after: tuple[str, str] | None = None, limit: int | None = None
+    ) -> list[Resource]:
+        """List the resources that are not being deleted, sorted by type and name: all, or a page.
+
+        Parameters
+        ----------
+        after
+            Type and name of the last resource of the page before.
+        limit
+            How many at most.
+        """
+        query = RESOURCES.order_by(_R.type, _R.name).limit(limit)
         if type is not None:
             query = query.where(_R.type == type)
+        if after is not None:
+            query = query.where(_R.name > after[1] if after[0] == type else _follows(*after))
         return [to_resource(row) for row in self._read(lambda tx: tx.all(query))]
 
     def location(self, type: str, name: str) -> str | None:
@@ -68,10 +80,17 @@ class Reading(Transactions):
         return {path: StoredFile(path=path, size=size, hash=hash) for path, size, hash in rows}
 
     def events(
-        self, *, after: int = 0, type: str | None = None, name: str | None = None, limit: int = 1000
+        self,
+        *,
+        after: int = 0,
+        type: str | None = None,
+        name: str | None = None,
+        limit: int = 1000,
+        outcome: Outcome = Outcome.DONE,
     ) -> list[Event]:
-        """List audit rows with a sequence above ``after``, oldest first."""
-        query = sa.select(events).where(_E.sequence > after).order_by(_E.sequence).limit(limit)
+        """List audit rows of one outcome with a sequence above ``after``, oldest first."""
+        chosen = sa.and_(_E.outcome == outcome, _E.sequence > after)
+        query = sa.select(events).where(chosen).order_by(_E.sequence).limit(limit)
         if type is not None:
             query = query.where(_E.type == type)
         if name is not None:
@@ -79,9 +98,15 @@ class Reading(Transactions):
         return [to_event(row) for row in self._read(lambda tx: tx.all(query))]
 
     def last_event(self) -> int:
-        """Return the highest sequence, 0 when there is none."""
-        found: int | None = self._read(lambda tx: tx.value(sa.select(sa.func.max(_E.sequence))))
+        """Return the highest sequence of what was done, 0 when there is none."""
+        query = sa.select(sa.func.max(_E.sequence)).where(_E.outcome == Outcome.DONE)
+        found: int | None = self._read(lambda tx: tx.value(query))
         return found or 0
+
+
+def _follows(type: str, name: str) -> sa.ColumnElement[bool]:
+    # Not (type, name) > (…): MySQL finds no range of an index in that. The first term is for it too.
+    return sa.and_(_R.type >= type, sa.or_(_R.type > type, _R.name > name))
 
 
 def _versions(tx: Transaction, type: str, name: str) -> list[Version]:

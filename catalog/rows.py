@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from alluxio_lance.catalog.schema import events, pointers, resources, versions
 from alluxio_lance.catalog.transactions import AnyRow, Transaction
 from alluxio_lance.errors import InvalidArgument
-from alluxio_lance.values import Event, Kind, Resource, State, Verb, Version
+from alluxio_lance.values import Event, Kind, Outcome, Resource, State, Verb, Version
 
 __all__ = [
     "RESOURCES",
@@ -117,4 +117,5 @@ def to_resource(row: AnyRow) -> Resource:
 
 def to_event(row: AnyRow) -> Event:
     """Read an audit row."""
-    return Event(**{column.key: getattr(row, column.key) for column in events.columns} | {"verb": Verb(row.verb)})
+    said = {column.key: getattr(row, column.key) for column in events.columns}
+    return Event(**said | {"verb": Verb(row.verb), "outcome": Outcome(row.outcome)})

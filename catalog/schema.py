@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from alluxio_lance.catalog.chain import GENESIS
 from alluxio_lance.catalog.columns import BIG, BLOB, DIGITS, ID, JSON, LONG_TEXT, LONGEST, NAME, TIME, exact
 
 __all__ = [
@@ -161,7 +162,13 @@ events = sa.Table(
     sa.Column("after", exact(64), nullable=True),
     sa.Column("semver", exact(32), nullable=True),
     sa.Column("message", LONG_TEXT, nullable=False),
-    sa.Index(None, "type", "name", "sequence"),
+    sa.Column("origin", exact(LONGEST), nullable=False),
+    sa.Column("request_id", NAME, nullable=True),
+    sa.Column("outcome", exact(16), nullable=False),
+    # The link of the chain, see chain.py.
+    sa.Column("hash", DIGITS, nullable=False),
+    sa.Index(None, "type", "name", "outcome", "sequence"),
+    sa.Index(None, "outcome", "sequence"),
     **_OPTIONS,
 )
 
@@ -172,6 +179,8 @@ counters = sa.Table(
     metadata,
     sa.Column("name", exact(32), primary_key=True),
     sa.Column("value", BIG, nullable=False),
+    # That of the row with the number `value`.
+    sa.Column("hash", DIGITS, nullable=False, server_default=GENESIS),
     **_OPTIONS,
 )
 

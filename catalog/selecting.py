@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from alluxio_lance.catalog.rows import VERSIONS, active_of, resource_id, semver_text
 from alluxio_lance.catalog.schema import pointers, resources, versions
-from alluxio_lance.catalog.transactions import AnyRow, Transaction
+from alluxio_lance.catalog.transactions import AnyQuery, AnyRow, Transaction
 from alluxio_lance.errors import NotActive, NotFound
 from alluxio_lance.lifecycle.uri import Active, ContentHash, Label, LanceVersion, ResourceName, Selector, SemverPrefix
 from alluxio_lance.values import State
@@ -18,6 +18,7 @@ from alluxio_lance.values import State
 __all__ = ["require_resource", "select", "unknown_resource"]
 
 _V = versions.c
+_NEIGHBOURS: Final = 500
 _EXISTS: Final = _V.state != State.DELETED
 _IN_USE: Final = _V.state.not_in([State.ARCHIVED, State.DELETED])
 _NEWEST: Final = (_V.major.desc(), _V.minor.desc(), _V.patch.desc())
@@ -39,11 +40,20 @@ def require_resource(tx: Transaction, type: str, name: str) -> int:
 
 def unknown_resource(tx: Transaction, type: str, name: str) -> NotFound:
     """Build the error that names what the caller may have meant."""
-    columns = resources.c
-    names = tx.run(sa.select(columns.name).where(columns.type == type, columns.hidden.is_(False))).scalars().all()
+    names = [row.name for query in _neighbours(type, name) for row in tx.all(query)]
     close = [f"{type}/{near}" for near in difflib.get_close_matches(name, names)]
     hint = f"did you mean {' or '.join(close)}? See" if close else "see"
     return NotFound(f"there is no {type}/{name}: {hint} `alluxio-lance list`", similar=close)
+
+
+def _neighbours(type: str, name: str) -> tuple[AnyQuery, AnyQuery]:
+    """Select the names around one, in their order: to compare it with a million takes long, and few mistype the start."""
+    columns = resources.c
+    known = sa.select(columns.name).where(columns.type == type, columns.hidden.is_(False)).limit(_NEIGHBOURS)
+    return (
+        known.where(columns.name < name).order_by(columns.name.desc()),
+        known.where(columns.name >= name).order_by(columns.name),
+    )
 
 
 def select(tx: Transaction, name: ResourceName) -> AnyRow:

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import random
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
 from alluxio_lance.catalog.dialects import WRITES, Database
-from alluxio_lance.catalog.engine import translated
+from alluxio_lance.catalog.engine import gone, gone_in_doubt, translated
+from alluxio_lance.catalog.waiting import PATIENCE, Waiting
 from alluxio_lance.errors import Conflict, Unavailable
 
-__all__ = ["AnyQuery", "AnyRow", "Clock", "Transaction", "Transactions", "utc_now"]
+__all__ = ["PATIENCE", "AnyQuery", "AnyRow", "Clock", "Transaction", "Transactions", "utc_now"]
 
 T = TypeVar("T")
 
 Clock = Callable[[], datetime]
 AnyRow = sa.Row[*tuple[Any, ...]]
 AnyQuery = sa.Select[*tuple[Any, ...]]
-_ATTEMPTS: Final = 8
 
 
 def utc_now() -> datetime:
@@ -64,44 +63,91 @@ class Transaction:
 class Transactions:
     """The part that all parts of the catalog stand on: an engine, a clock, and how to read and write."""
 
-    def __init__(self, engine: sa.Engine, database: Database, clock: Clock) -> None:
+    def __init__(self, engine: sa.Engine, database: Database, clock: Clock, patience: float = PATIENCE) -> None:
         self._engine = engine
         self._writer = engine.execution_options(**{WRITES: True})
         self._database = database
         self._clock = clock
+        self._patience = patience
         self._closed = False
 
     def _read(self, work: Callable[[Transaction], T]) -> T:
-        return self._once(self._engine, work)
+        return self._run(self._engine, work, work)
 
-    def _write(self, work: Callable[[Transaction], T]) -> T:
+    def _write(self, work: Callable[[Transaction], T], *, in_doubt: Callable[[Transaction], T] | None = None) -> T:
         """Run a unit of work that writes; it may run several times and must not touch anything but the database.
+
+        Parameters
+        ----------
+        in_doubt
+            What to run when the connection was lost while the commit was on its way, so that it may have gone through:
+            by default the same work again, which suits all that ends in the same state when it is done twice.
 
         Raises
         ------
         Conflict
             When it lost against other transactions again and again.
+        Unavailable
+            When the database stays away.
         """
-        for attempt in range(_ATTEMPTS):
-            try:
-                return self._once(self._writer, work)
-            except _LostError as lost:
-                error = lost
-            # Jitter, so that the two do not meet again.
-            time.sleep(random.uniform(0, 0.005 * 2**attempt))  # noqa: S311 - no secret
-        raise Conflict("the catalog is so busy that a change lost against others again and again: try again") from error
+        return self._run(self._writer, work, in_doubt or work)
+
+    def _write_once(self, work: Callable[[Transaction], T]) -> T:
+        """Run a unit of work that must not be done twice.
+
+        Raises
+        ------
+        Unavailable
+            Also when the connection was lost while the commit was on its way: then nobody knows whether it went through.
+        """
+        return self._run(self._writer, work, None)
+
+    def _run(
+        self, engine: sa.Engine, work: Callable[[Transaction], T], in_doubt: Callable[[Transaction], T] | None
+    ) -> T:
+        waiting = Waiting(self._patience)
+        with translated(engine):
+            while True:
+                try:
+                    return self._once(engine, work)
+                except _LostError as lost:
+                    if not waiting.after_a_loss():
+                        raise Conflict(
+                            "the catalog is so busy that a change lost against others again and again: try again"
+                        ) from lost.__cause__
+                except _GoneError as away:
+                    if away.is_in_doubt and in_doubt is None:
+                        raise gone_in_doubt(engine, away.error) from away.error
+                    if not waiting.for_the_server():
+                        raise gone(engine, away.error) from away.error
+                    if away.is_in_doubt and in_doubt is not None:
+                        work = in_doubt
 
     def _once(self, engine: sa.Engine, work: Callable[[Transaction], T]) -> T:
         if self._closed:
             raise Unavailable("the catalog is closed: open it again", what="catalog")
-        with translated(engine):
-            try:
-                with engine.begin() as connection:
-                    return work(Transaction(connection, self._clock()))
-            except sa.exc.DBAPIError as error:
-                if self._is_lost(error):
-                    raise _LostError from error
-                raise
+        is_committing = False
+        try:
+            with engine.connect() as connection, self._dropped_when_gone(connection), connection.begin():
+                result = work(Transaction(connection, self._clock()))
+                is_committing = True
+        except sa.exc.DBAPIError as error:
+            if self._is_lost(error):
+                raise _LostError from error
+            if self._database.is_gone(error):
+                raise _GoneError(error, is_in_doubt=is_committing) from error
+            raise
+        return result
+
+    @contextmanager
+    def _dropped_when_gone(self, connection: sa.Connection) -> Iterator[None]:
+        """Not back into the pool: a server that is no longer the one to write to may answer all the same."""
+        try:
+            yield
+        except sa.exc.DBAPIError as error:
+            if self._database.is_gone(error):
+                connection.invalidate(error)
+            raise
 
     def _is_lost(self, error: sa.exc.DBAPIError) -> bool:
         # Somebody else inserted the same key first: the second attempt finds the row and decides by it.
@@ -115,3 +161,12 @@ class Transactions:
 
 class _LostError(Exception):
     """The transaction was rolled back because of another one."""
+
+
+class _GoneError(Exception):
+    """The server went away before the transaction was at its end."""
+
+    def __init__(self, error: sa.exc.DBAPIError, *, is_in_doubt: bool) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.is_in_doubt = is_in_doubt

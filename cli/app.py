@@ -10,8 +10,10 @@ from typer import Context, Exit, Option, Typer, echo
 
 from alluxio_lance import __version__
 from alluxio_lance.cli.application import Application
+from alluxio_lance.cli.auditing import audit
 from alluxio_lance.cli.benching import bench
 from alluxio_lance.cli.cache import cache
+from alluxio_lance.cli.cataloguing import catalog
 from alluxio_lance.cli.demonstrating import demo
 from alluxio_lance.cli.doctoring import doctor
 from alluxio_lance.cli.looking import history, list_resources, show
@@ -82,3 +84,5 @@ for panel, commands in _PANELS.items():
     for name, command in commands.items():
         application.command(name, rich_help_panel=panel)(command)
 application.add_typer(cache, name="cache", rich_help_panel="Steer")
+application.add_typer(catalog, name="catalog", rich_help_panel="Keep")
+application.add_typer(audit, name="audit", rich_help_panel="Keep")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from alluxio_lance.address import Address
 from alluxio_lance.bench.servers import SERVERS, Server
@@ -103,10 +105,12 @@ def own_node() -> Iterator[Node]:
 
 
 class Databases:
-    """Empty databases by kind; a server starts when the first test wants it."""
+    """Databases by kind; a server starts when the first test wants it."""
 
     def __init__(self) -> None:
         self._servers: dict[str, Server] = {}
+        self._clean: dict[str, str] = {}
+        self._folder = tempfile.TemporaryDirectory(prefix="al-")
 
     def server(self, kind: str) -> Server:
         """Give a server; skips the test when its programs are not installed."""
@@ -117,8 +121,29 @@ class Databases:
         return self._servers[kind]
 
     @contextmanager
+    def clean(self, kind: str, folder: Path) -> Iterator[str]:
+        """Give a database with the tables of this release and no rows, quicker than a test could make one."""
+        from alluxio_lance.catalog import DatabaseCatalog
+        from alluxio_lance.catalog.schema import counters, metadata
+
+        if kind not in self._clean:
+            made = f"sqlite:///{self._folder.name}/clean.db" if kind == "sqlite" else self.server(kind).create()
+            self._clean[kind] = made
+            DatabaseCatalog.open(made).close()
+        if kind == "sqlite":
+            shutil.copy(f"{self._folder.name}/clean.db", folder / "catalog.db")
+            yield f"sqlite:///{folder}/catalog.db"
+            return
+        yield self._clean[kind]
+        engine = sa.create_engine(self._clean[kind], poolclass=sa.NullPool)
+        with engine.begin() as connection:
+            for table in reversed(metadata.sorted_tables):
+                connection.execute(sa.delete(table))
+            connection.execute(sa.insert(counters), {"name": "events", "value": 0})
+
+    @contextmanager
     def empty(self, kind: str, folder: Path) -> Iterator[str]:
-        """Make a database for one test and give its URL."""
+        """Make a database without tables for one test and give its URL."""
         if kind == "sqlite":
             yield f"sqlite:///{folder}/catalog.db"
             return
@@ -131,6 +156,7 @@ class Databases:
         """Stop the servers."""
         for server in self._servers.values():
             server.close()
+        self._folder.cleanup()
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -120,10 +120,21 @@ class Desk:
         return Holder(**{**given, **more})
 
 
-@pytest.fixture(params=["sqlite"])
-def catalog_url(request, tmp_path) -> str:
-    """The URL of an empty database; a new kind of database is one more parameter here."""
-    return {"sqlite": f"sqlite:///{tmp_path}/catalog.db"}[request.param]
+ENGINES = [pytest.param(kind, marks=getattr(pytest.mark, kind)) for kind in ("sqlite", "postgresql", "mariadb")]
+
+
+@pytest.fixture(params=ENGINES)
+def catalog_url(request, databases, tmp_path) -> Iterator[str]:
+    """The URL of a database with tables and no rows, of each kind in turn."""
+    with databases.clean(request.param, tmp_path) as url:
+        yield url
+
+
+@pytest.fixture(params=ENGINES)
+def empty_url(request, databases, tmp_path) -> Iterator[str]:
+    """The URL of a database without tables, of each kind in turn."""
+    with databases.empty(request.param, tmp_path) as url:
+        yield url
 
 
 @pytest.fixture
@@ -140,6 +151,12 @@ def catalog(catalog_url, clock) -> Iterator[DatabaseCatalog]:
 
 
 @pytest.fixture
-def desk(catalog, clock) -> Desk:
+def desk_of(clock) -> Callable[[DatabaseCatalog], Desk]:
+    """Somebody who fills in the forms for a given catalog."""
+    return lambda catalog: Desk(catalog, clock)
+
+
+@pytest.fixture
+def desk(catalog, desk_of) -> Desk:
     """Somebody who fills in the forms for the empty catalog."""
-    return Desk(catalog, clock)
+    return desk_of(catalog)

@@ -106,6 +106,23 @@ def test_lists_are_sorted(catalog, desk):
     assert [version.semver for version in catalog.versions("datasets", "a")] == ["1.10.0", "1.9.0", "1.2.0"]
 
 
+def test_a_list_comes_in_pages(catalog, desk):
+    """Pages follow upon each other without a gap, of one type or of all, whatever was deleted meanwhile."""
+    for type, name in (("a", "x"), ("datasets", "B"), ("datasets", "a"), ("datasets", "b/a"), ("models", "a")):
+        desk.add("1.0.0", name, type=type)
+    everything = [(resource.type, resource.name) for resource in catalog.resources()]
+    for type, wanted in ((None, everything), ("datasets", everything[1:4]), ("none", [])):
+        found, after = [], None
+        while page := catalog.resources(type, after=after, limit=2):
+            assert len(page) <= 2
+            found += [(resource.type, resource.name) for resource in page]
+            after = found[-1]
+        assert found == wanted
+    assert catalog.resources(after=("datasets", "zzz"), limit=9) == catalog.resources("models")
+    assert catalog.resources("datasets", after=("a", "zzz")) == catalog.resources("datasets")
+    assert catalog.resources("datasets", after=("models", "")) == []
+
+
 def test_a_list_has_the_active_version_in_full(catalog, desk):
     """resources() and resource() agree, also about a resource without an active version."""
     active = desk.add("1.0.0", "a")

@@ -74,7 +74,9 @@ class _DriverError(Exception):
         ("postgresql://h/x", _DriverError("disk full", sqlstate="53100"), False),
         ("mysql+pymysql://h/x", _DriverError(1213, "Deadlock found"), True),
         ("mariadb://h/x", _DriverError(1020, "Record has changed since last read"), True),
-        ("mysql://h/x", _DriverError(1205, "Lock wait timeout exceeded"), False),
+        ("postgresql://h/x", _DriverError("canceling statement due to lock timeout", sqlstate="55P03"), True),
+        ("mysql://h/x", _DriverError(1205, "Lock wait timeout exceeded"), True),
+        ("mysql://h/x", _DriverError(1062, "Duplicate entry"), False),
         ("mysql://h/x", _DriverError(), False),
     ],
 )
@@ -156,11 +158,16 @@ def _plans(catalog: Catalog, call) -> list[str]:
         (lambda desk: desk.find("1.2"), "(resource_id=? AND major=? AND minor=?)"),
         (lambda desk: desk.find("v1"), "(resource_id=? AND lance_version=?)"),
         (lambda desk: desk.find("sha-00000001"), "(resource_id=? AND content_hash>? AND content_hash<?)"),
-        (lambda desk: desk.catalog.events(type="datasets", name="cifar10"), "(type=? AND name=? AND sequence>?)"),
+        (
+            lambda desk: desk.catalog.events(type="datasets", name="cifar10"),
+            "(type=? AND name=? AND outcome=? AND sequence>?)",
+        ),
         (lambda desk: desk.catalog.holders("datasets", "cifar10"), "(resource_id=? AND expires_at>?)"),
         (lambda desk: desk.catalog.resource("datasets", "cifar10"), "(type=? AND name=?)"),
         (lambda desk: desk.catalog.resources(), "SCAN resources USING INDEX"),
         (lambda desk: desk.catalog.open_operations(), "(state=? AND step>?)"),
+        (lambda desk: desk.catalog.resources("datasets", after=("datasets", "a"), limit=9), "(type=? AND name>?)"),
+        (lambda desk: desk.catalog.events(), "(outcome=? AND sequence>?)"),
         (lambda desk: desk.catalog.last_event(), "SEARCH events"),
     ],
 )

@@ -19,11 +19,11 @@ from alluxio_lance.values import Verb
 HERE = Path(__file__).parent
 
 
-def test_processes_never_hold_the_lock_together(catalog_url, tmp_path):
+def test_processes_never_hold_the_lock_together(empty_url, tmp_path):
     """Three processes open an empty database at once and take turns: no count, version or audit row is lost."""
     (tmp_path / "counter").write_text("0")
     processes, rounds = 3, 9
-    command = [sys.executable, str(HERE / "hammer.py"), catalog_url, str(tmp_path)]
+    command = [sys.executable, str(HERE / "hammer.py"), empty_url, str(tmp_path)]
     running = [
         subprocess.Popen([*command, f"p{n}", str(rounds)], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for n in range(processes)
@@ -35,7 +35,7 @@ def test_processes_never_hold_the_lock_together(catalog_url, tmp_path):
     assert ends == [("", 0)] * processes
     assert int((tmp_path / "counter").read_text()) == processes * rounds
     committed = processes * (rounds - rounds // 3)
-    with DatabaseCatalog.open(catalog_url) as catalog:
+    with DatabaseCatalog.open(empty_url) as catalog:
         numbers = [version.version for version in catalog.versions("datasets", "counted")]
         assert numbers == list(range(committed, 0, -1))
         events = catalog.events()

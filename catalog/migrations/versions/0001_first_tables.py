@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from alluxio_lance.catalog.columns import BIG, BLOB, JSON, LONG_TEXT, TIME, exact
+from alluxio_lance.catalog.migrations.steps import add_index
 
 revision = "0001"
 down_revision = None
@@ -22,7 +23,10 @@ _OPTIONS: Final[dict[str, Any]] = {
 
 
 def upgrade() -> None:
-    """Make the tables."""
+    """Make the tables.
+
+    Each may be there already, see steps.py.
+    """
     op.create_table(
         "commit_locks",
         sa.Column("type", exact(200), nullable=False),
@@ -31,14 +35,16 @@ def upgrade() -> None:
         sa.Column("expires_at", TIME, nullable=False),
         sa.PrimaryKeyConstraint("type", "name", name=op.f("pk_commit_locks")),
         **_OPTIONS,
+        if_not_exists=True,
     )
-    op.create_index(op.f("ix_commit_locks_operation"), "commit_locks", ["operation"])
+    add_index("commit_locks", "ix_commit_locks_operation", ["operation"])
     op.create_table(
         "counters",
         sa.Column("name", exact(32), nullable=False),
         sa.Column("value", BIG, nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_counters")),
         **_OPTIONS,
+        if_not_exists=True,
     )
     op.create_table(
         "events",
@@ -55,8 +61,9 @@ def upgrade() -> None:
         sa.Column("message", LONG_TEXT, nullable=False),
         sa.PrimaryKeyConstraint("sequence", name=op.f("pk_events")),
         **_OPTIONS,
+        if_not_exists=True,
     )
-    op.create_index(op.f("ix_events_type_name_sequence"), "events", ["type", "name", "sequence"])
+    add_index("events", "ix_events_type_name_sequence", ["type", "name", "sequence"])
     op.create_table(
         "operations",
         sa.Column("id", exact(32), nullable=False),
@@ -79,8 +86,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_operations")),
         sa.UniqueConstraint("request_id", name=op.f("uq_operations_request_id")),
         **_OPTIONS,
+        if_not_exists=True,
     )
-    op.create_index(op.f("ix_operations_state_step"), "operations", ["state", "step"])
+    add_index("operations", "ix_operations_state_step", ["state", "step"])
     op.create_table(
         "resources",
         sa.Column("id", BIG, nullable=False),
@@ -95,6 +103,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_resources")),
         sa.UniqueConstraint("type", "name", name=op.f("uq_resources_type_name")),
         **_OPTIONS,
+        if_not_exists=True,
     )
     op.create_table(
         "files",
@@ -107,6 +116,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("resource_id", "path", name=op.f("pk_files")),
         **_OPTIONS,
+        if_not_exists=True,
     )
     op.create_table(
         "versions",
@@ -136,8 +146,9 @@ def upgrade() -> None:
             "resource_id", "major", "minor", "patch", name=op.f("uq_versions_resource_id_major_minor_patch")
         ),
         **_OPTIONS,
+        if_not_exists=True,
     )
-    op.create_index(op.f("ix_versions_resource_id_content_hash"), "versions", ["resource_id", "content_hash"])
+    add_index("versions", "ix_versions_resource_id_content_hash", ["resource_id", "content_hash"])
     op.create_table(
         "leases",
         sa.Column("id", exact(32), nullable=False),
@@ -155,9 +166,10 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["version_id"], ["versions.id"], name=op.f("fk_leases_version_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_leases")),
         **_OPTIONS,
+        if_not_exists=True,
     )
-    op.create_index(op.f("ix_leases_resource_id_expires_at"), "leases", ["resource_id", "expires_at"])
-    op.create_index(op.f("ix_leases_version_id"), "leases", ["version_id"])
+    add_index("leases", "ix_leases_resource_id_expires_at", ["resource_id", "expires_at"])
+    add_index("leases", "ix_leases_version_id", ["version_id"])
     op.create_table(
         "pointers",
         sa.Column("resource_id", BIG, autoincrement=False, nullable=False),
@@ -170,8 +182,9 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("resource_id", name=op.f("pk_pointers")),
         **_OPTIONS,
+        if_not_exists=True,
     )
-    op.create_index(op.f("ix_pointers_version_id"), "pointers", ["version_id"])
+    add_index("pointers", "ix_pointers_version_id", ["version_id"])
     # The one row that audit rows get their numbers from.
     counters = sa.table("counters", sa.column("name", sa.String), sa.column("value", sa.BigInteger))
     op.bulk_insert(counters, [{"name": "events", "value": 0}])

@@ -1,0 +1,37 @@
+"""The audit trail is written here, and nowhere else: numbered and chained under one lock, in the verb's own transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from alluxio_lance.catalog.chain import link
+from alluxio_lance.catalog.schema import counters, events
+from alluxio_lance.catalog.transactions import Transaction
+from alluxio_lance.errors import Corrupt
+
+__all__ = ["HEAD", "add_event"]
+
+HEAD = counters.c.name == "events"
+"""Which counter numbers the audit rows; it keeps number and hash of the last one, so that its loss is seen too."""
+
+
+def add_event(tx: Transaction, row: Mapping[str, Any]) -> None:
+    """Write an audit row, without its number, time and hash, behind the last one.
+
+    The counter's row stays locked until the transaction ends: numbers become visible in their order, without gaps.
+
+    Raises
+    ------
+    Corrupt
+        When the counter is gone.
+    """
+    last = tx.one(sa.select(counters.c.value, counters.c.hash).where(HEAD).with_for_update())
+    if last is None:
+        raise Corrupt("the catalog's counter of audit rows is gone: restore the database from a backup")
+    numbered = {**row, "sequence": last.value + 1, "at": tx.now}
+    chained = {**numbered, "hash": link(last.hash, numbered)}
+    tx.run(sa.insert(events), chained)
+    tx.change(sa.update(counters).where(HEAD).values(value=chained["sequence"], hash=chained["hash"]))
