@@ -13,6 +13,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -29,7 +30,7 @@ _PATIENCE: Final = 60.0
 """Seconds that a server may take to start or to stop."""
 
 
-class Server:
+class Server(ABC):
     """A database server in a folder under the system's temporary one, which goes away with it.
 
     Raises
@@ -157,17 +158,21 @@ class Server:
 
     _own: ClassVar[str]
 
+    @abstractmethod
     def _prepare(self) -> None:
-        raise NotImplementedError
+        """Fill the server's folder."""
 
+    @abstractmethod
     def _command(self) -> list[str]:
-        raise NotImplementedError
+        """Return the program that serves, with its arguments."""
 
+    @abstractmethod
     def _url(self, database: str) -> str:
-        raise NotImplementedError
+        """Return the catalog URL of a database."""
 
+    @abstractmethod
     def _create_statement(self, name: str) -> str:
-        raise NotImplementedError
+        """Return the SQL that makes a database."""
 
 
 class PostgreSQL(Server):

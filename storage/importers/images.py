@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from alluxio_lance.errors import InvalidArgument
 from alluxio_lance.incoming import Source, stream
@@ -154,6 +154,11 @@ def _read(file: Path) -> bytes:
 def _image(file: Path, content: bytes) -> Image.Image:
     try:
         return Image.open(io.BytesIO(content))
+    except UnidentifiedImageError as error:
+        # Pillow's own words name the buffer that it was given.
+        raise InvalidArgument(
+            f"the image {file} is broken (it begins like no image): mend or remove it", path=str(file)
+        ) from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise _broken(file, error) from error
 
