@@ -24,12 +24,12 @@ __all__ = [
 ]
 
 GRAMMAR: Final = """\
-alluxio://TYPE/NAME            the active version (NAME may contain slashes)
-alluxio://TYPE/NAME@1.4.0      a semantic version; @1.4 the highest 1.4.x, @1 the highest 1.x.y
-alluxio://TYPE/NAME@v7         the Lance version 7
-alluxio://TYPE/NAME@sha-3fa9c1d2   a content hash (at least 8 hexadecimal digits)
-alluxio://TYPE/NAME@production a stage or tag
-alluxio:///path/to/file        a plain file path in the Alluxio namespace"""
+alluxio://TYPE/NAME               the active version (NAME may contain slashes)
+alluxio://TYPE/NAME@1.4.0         a semantic version; @1.4 the highest 1.4.x, @1 the highest 1.x.y
+alluxio://TYPE/NAME@v7            the Lance version 7
+alluxio://TYPE/NAME@sha-3fa9c1d2  a content hash (at least 8 hexadecimal digits)
+alluxio://TYPE/NAME@production    a stage or tag
+alluxio:///path/to/file           a plain file path in the Alluxio namespace"""
 
 _SCHEME: Final = "alluxio://"
 _WORD: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
