@@ -14,7 +14,7 @@ from typing import Any, Self, TypeVar
 
 import structlog
 
-from alluxio_lance.errors import AlluxioLanceError, AlreadyExists, Conflict, InvalidArgument, NotFound, Unavailable
+from alluxio_lance.errors import AlluxioLanceError, Conflict, InvalidArgument, NotFound, Unavailable
 from alluxio_lance.lifecycle.journal import Journal, Observer, Running
 from alluxio_lance.lifecycle.pointing import Pointer
 from alluxio_lance.lifecycle.ports import Catalog, Operation, OperationState, Source, Store
@@ -23,7 +23,7 @@ from alluxio_lance.lifecycle.reconcile import Finding, Reconciler
 from alluxio_lance.lifecycle.removing import Remover
 from alluxio_lance.lifecycle.uri import ResourceName, parse_name, parse_selector
 from alluxio_lance.lifecycle.versioning import parse_version
-from alluxio_lance.lifecycle.writing import RegisterParams, UpdateParams, Writer, as_params, check_update
+from alluxio_lance.lifecycle.writing import RegisterParams, UpdateParams, Writer, already_there, as_params, check_update
 from alluxio_lance.manager import Bump, Mode, OnProgress, ResourceManager
 from alluxio_lance.tables import LanceTable
 from alluxio_lance.values import Event, Kind, Resource, Verb, Version
@@ -178,9 +178,7 @@ class LocalManager(ResourceManager):
 
         if request_id is None and self.catalog.resource(type, name) is not None:
             # Said before the operation begins: a plain mistake needs no trace in the journal.
-            raise AlreadyExists(
-                f"{type}/{name} exists already: use `alluxio-lance update {type}/{name} …` for a new version"
-            )
+            raise already_there(type, name)
         return self._version(self._run(Verb.REGISTER, type, name, as_params(params), request_id, work))
 
     def update_resource(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from alluxio_lance.errors import Internal, NotActive, NotFound
+from alluxio_lance.errors import Internal, NotActive
 from alluxio_lance.lifecycle.journal import Running
 from alluxio_lance.lifecycle.ports import Catalog, Change
 from alluxio_lance.lifecycle.states import check_transition
@@ -66,16 +66,12 @@ class Pointer:
     def _previous(self, running: Running) -> Version:
         """Find the version that was active before the one that is active now, and may still be used."""
         operation = running.operation
-        resource = self._catalog.resource(operation.type, operation.name)
-        if resource is None:
-            raise NotFound(f"there is no {operation.type}/{operation.name}: see `alluxio-lance list`")
-        now = str(resource.active) if resource.active else None
         versions = self._catalog.versions(operation.type, operation.name)
         usable = {str(version): version for version in versions if version.state is State.REGISTERED}
         for event in reversed(self.events(operation.type, operation.name)):
             if event.verb is Verb.DELETE:
                 break  # what comes before is about another resource of this name
-            if event.before is not None and event.before != now and event.before in usable:
+            if event.before in usable:
                 return usable[event.before]
         raise NotActive(
             f"{operation.type}/{operation.name} has no version that was active before and is still in use: name one, see `alluxio-lance show {operation.type}/{operation.name}`"

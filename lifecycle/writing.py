@@ -26,7 +26,7 @@ from alluxio_lance.lifecycle.versioning import Triple, chosen_version, natural_b
 from alluxio_lance.manager import Bump, Mode, OnProgress
 from alluxio_lance.values import Verb, Version
 
-__all__ = ["RegisterParams", "UpdateParams", "Writer", "as_params", "check_update"]
+__all__ = ["RegisterParams", "UpdateParams", "Writer", "already_there", "as_params", "check_update"]
 
 _log = structlog.get_logger(__name__)
 
@@ -118,9 +118,7 @@ class Writer:
     def _free_location(self, operation: Operation) -> str:
         type, name = operation.type, operation.name
         if self._catalog.resource(type, name) is not None:
-            raise AlreadyExists(
-                f"{type}/{name} exists already: use `alluxio-lance update {type}/{name} …` for a new version"
-            )
+            raise already_there(type, name)
         if self._catalog.location(type, name) is not None:
             raise Conflict(f"{type}/{name} is being deleted: try again when that has ended")
         location = _first_location(operation)
@@ -417,6 +415,11 @@ def _merged(old: Mapping[str, Any], new: Mapping[str, Any] | None) -> Mapping[st
     """Lay new metadata over the old; a key set to None goes away."""
     changed = new or {}
     return {key: value for key, value in {**old, **changed}.items() if value is not None or key not in changed}
+
+
+def already_there(type: str, name: str) -> AlreadyExists:
+    """Make the error of a name that is taken."""
+    return AlreadyExists(f"{type}/{name} exists already: use `alluxio-lance update {type}/{name} …` for a new version")
 
 
 def as_params(params: RegisterParams | UpdateParams) -> dict[str, Any]:
