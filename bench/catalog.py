@@ -121,6 +121,9 @@ LOOKS: Final[Mapping[str, Callable[[Shelf], object]]] = {
     "find @1.4": lambda shelf: _find(shelf, shelf.some(), "1.4"),
     "find @active, big resource": lambda shelf: _find(shelf, "r0", "active"),
     "find @1.4, big resource": lambda shelf: _find(shelf, "r0", "1.4"),
+    "find @production, big resource": lambda shelf: _find(shelf, "r0", "production"),
+    "find @golden, big resource": lambda shelf: _find(shelf, "r0", "golden"),
+    "find @exp, big resource": lambda shelf: _find(shelf, "r0", "exp"),
     "list, a page of 100": lambda shelf: shelf.catalog.resources(
         "datasets", after=("datasets", shelf.some()), limit=_PAGE
     ),
@@ -147,6 +150,7 @@ def _fill(catalog: DatabaseCatalog, versions: int) -> Shelf:
             "INSERT INTO pointers (resource_id, version_id) SELECT resource_id, MAX(id) FROM versions GROUP BY resource_id"
         )
         connection.exec_driver_sql("UPDATE versions SET state = 'active' WHERE id IN (SELECT version_id FROM pointers)")
+        _name(connection, now)
     with catalog.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         if connection.dialect.name == "postgresql":
             # The ids above were not drawn from the sequences. VACUUM and ANALYZE are what the server does by itself, later.
@@ -156,6 +160,26 @@ def _fill(catalog: DatabaseCatalog, versions: int) -> Shelf:
                 )
             connection.exec_driver_sql("VACUUM ANALYZE")
     return Shelf(catalog, resources, big)
+
+
+def _name(connection: sa.Connection, now: str) -> None:
+    """Give each resource a stage with one holder, another with many, two tags, a label, and a branch with one version."""
+    chosen = "SELECT resource_id, version_id FROM pointers"
+    for statement in (
+        f"UPDATE versions SET stage = 'validation', staged_at = {now} WHERE patch = 0",  # noqa: S608 - numbers of ours
+        f"UPDATE versions SET stage = 'production', staged_at = {now} WHERE id IN (SELECT version_id FROM pointers)",  # noqa: S608 - numbers of ours
+        f"INSERT INTO tags (resource_id, version_id, name) SELECT resource_id, version_id, 'golden' FROM ({chosen}) AS p",  # noqa: S608 - numbers of ours
+        f"INSERT INTO tags (resource_id, version_id, name) SELECT resource_id, version_id, 'best' FROM ({chosen}) AS p",  # noqa: S608 - numbers of ours
+        "INSERT INTO labels (resource_id, name, value) SELECT id, 'team', 'vision' FROM resources",
+        f"INSERT INTO branches (resource_id, name, base, created_at, created_by) SELECT id, 'exp', '1.0.0', {now}, 'bench' FROM resources",  # noqa: S608 - numbers of ours
+        (
+            "INSERT INTO versions (resource_id, major, minor, patch, lance_version, content_hash, state, num_rows, num_bytes, "
+            "arrow_schema, message, metadata, provenance, created_at, created_by, operation, branch, serial) "
+            "SELECT resource_id, major, minor, patch, 1, content_hash, 'registered', 1, 1, arrow_schema, message, metadata, "
+            "provenance, created_at, created_by, operation, 'exp', 1 FROM versions WHERE minor = 0 AND patch = 0"
+        ),
+    ):
+        connection.exec_driver_sql(statement)
 
 
 def _versions(connection: sa.Connection, first: int, count: int, each: int, now: str) -> str:
@@ -170,9 +194,9 @@ def _versions(connection: sa.Connection, first: int, count: int, each: int, now:
     return (
         f"WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {count}) "  # noqa: S608 - numbers of ours
         "INSERT INTO versions (resource_id, major, minor, patch, lance_version, content_hash, state, num_rows, num_bytes, "
-        "arrow_schema, message, metadata, provenance, created_at, created_by, operation) "
+        "arrow_schema, message, metadata, provenance, created_at, created_by, operation, branch, serial) "
         f"SELECT {first} + 1 + i / {each}, 1, (i % {each}) / {_PATCHES}, i % {_PATCHES}, 1 + i % {each}, {hash}, "
-        f"'registered', 1, 1, {blob}, 'made', '{{}}', '{{}}', {now}, 'bench', '{'0' * 32}' FROM n"
+        f"'registered', 1, 1, {blob}, 'made', '{{}}', '{{}}', {now}, 'bench', '{'0' * 32}', '', 0 FROM n"
     )
 
 

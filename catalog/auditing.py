@@ -76,7 +76,7 @@ class Auditing(Transactions):
             "outcome": Outcome.DENIED,
             "before": None,
             "after": None,
-            "semver": None if denial.semver is None else trimmed(denial.semver, 32),
+            "semver": None if denial.semver is None else trimmed(denial.semver, 120),
             "message": trimmed(denial.message, 10_000),
         }
         # Not tried again when the answer to the commit was lost: it might be written twice.

@@ -5,17 +5,25 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from alluxio_lance.catalog.columns import LONGEST
+from alluxio_lance.catalog.expecting import check_expected
+from alluxio_lance.catalog.holders import check_unheld
 from alluxio_lance.catalog.locks import check_locked, give_free
+from alluxio_lance.catalog.measuring import add_metrics
+from alluxio_lance.catalog.naming import add_branch, change_labels, change_tags, remove_branch
 from alluxio_lance.catalog.operations import take, take_pending
 from alluxio_lance.catalog.pointing import move_pointer
-from alluxio_lance.catalog.rows import VERSIONS, active_of, resource_id, semver_is, semver_text, to_version
-from alluxio_lance.catalog.schema import operations, resources, versions
+from alluxio_lance.catalog.promotions import forget_promotions, write_promotion
+from alluxio_lance.catalog.rows import VERSIONS, active_of, require_version, resource_id, to_version
+from alluxio_lance.catalog.schema import fences, operations, resources, versions
 from alluxio_lance.catalog.selecting import unknown_resource
+from alluxio_lance.catalog.semver import draft_text
+from alluxio_lance.catalog.stages import move_stages
+from alluxio_lance.catalog.standing import change_states, keep_cold_copies, remove_versions
 from alluxio_lance.catalog.text import checked
 from alluxio_lance.catalog.trail import add_event
 from alluxio_lance.catalog.transactions import Transaction, Transactions
 from alluxio_lance.catalog.writing import add_draft
-from alluxio_lance.errors import Conflict, NotFound
+from alluxio_lance.errors import Conflict
 from alluxio_lance.lifecycle.ports import Change, Operation, OperationState
 from alluxio_lance.values import Kind, Outcome, Version
 
@@ -38,12 +46,14 @@ class Changing(Transactions):
         Raises
         ------
         Conflict
-            When ``locked`` and the lock is no longer this operation's, when the operation is not pending any more, or
-            when the resource is being deleted.
+            When ``locked`` and the lock is no longer this operation's, when the operation is not pending any more, when
+            the resource is deleted, or when a version is no longer in a state that allows the change.
         AlreadyExists
-            When the draft's semantic version or Lance version is taken.
+            When the draft's semantic version or Lance version, a tag or a branch is taken.
         NotFound
             When the resource, or a version that the change names, does not exist.
+        Leased
+            When a version is held that may not be; see `check_unheld` for the details.
         InvalidArgument
             When metadata are no JSON, or a text cannot be kept.
         """
@@ -63,7 +73,7 @@ def _commit_or_recall(tx: Transaction, operation: str, change: Change, *, locked
         return _commit(tx, operation, change, locked=locked)
     if change.remove or found.result is None:
         return None
-    resource = resource_id(tx, change.type, change.name)
+    resource = resource_id(tx, change.type, change.name, deleted=True)
     return None if resource is None else _version(tx, change, resource, found.result)
 
 
@@ -73,8 +83,9 @@ def _commit(tx: Transaction, operation: str, change: Change, *, locked: bool) ->
         check_locked(tx, change.type, change.name, operation)
     resource = _taken(tx, change)
     before = _active_name(tx, resource)
+    _check_readers(tx, change)
     if change.remove:
-        _remove(tx, resource)
+        _remove(tx, resource, change)
         after, about = None, change.about
     else:
         about = _apply(tx, operation, change, resource)
@@ -92,10 +103,28 @@ def _taken(tx: Transaction, change: Change) -> int:
         if change.location is None:
             raise unknown_resource(tx, change.type, change.name)
         return _create(tx, change, change.location)
-    if row.hidden and not change.remove:
-        raise Conflict(f"{change.type}/{change.name} is being deleted: try again when that has ended")
+    if row.hidden and not _suits_deleted(change):
+        plain = f"{change.type}/{change.name}"
+        raise Conflict(f"{plain} is deleted: undelete or purge it first, `alluxio-lance undelete {plain}`")
     found: int = row.id
     return found
+
+
+def _suits_deleted(change: Change) -> bool:
+    """Tell whether a change may be made to a resource that is deleted: it ends or takes back what was begun before."""
+    return bool(
+        change.remove
+        or change.unhide
+        or change.hide_until is not None
+        or change.cold
+        or change.remove_versions
+        or change.remove_branch is not None
+    )
+
+
+def _check_readers(tx: Transaction, change: Change) -> None:
+    if change.wholly_unheld or change.unheld:
+        check_unheld(tx, change.type, change.name, None if change.wholly_unheld else change.unheld)
 
 
 def _create(tx: Transaction, change: Change, location: str) -> int:
@@ -115,21 +144,42 @@ def _create(tx: Transaction, change: Change, location: str) -> int:
     return created
 
 
-def _remove(tx: Transaction, resource: int) -> None:
-    # Versions, files, the pointer and leases go with it, by their foreign keys.
+def _remove(tx: Transaction, resource: int, change: Change) -> None:
+    # Versions, files, names, the pointer and leases go with it, by their foreign keys.
     tx.change(sa.delete(resources).where(_R.id == resource))
+    forget_promotions(tx, change.type, change.name)
 
 
 def _apply(tx: Transaction, operation: str, change: Change, resource: int) -> str | None:
-    """Write the draft, the states and the pointer; return which version the change is about."""
+    """Change all but the audit trail and the operation; return which version the change is about."""
+    grown = 0
+    check_expected(tx, resource, change)
+    add_branch(tx, resource, change)
     if change.draft is not None:
         add_draft(tx, resource, operation, change.actor, change.draft)
-    for semver, state in change.states.items():
-        if tx.change(sa.update(versions).where(_V.resource_id == resource, semver_is(semver)).values(state=state)) == 0:
-            raise _no_version(change, semver)
-    move_pointer(tx, resource, change)
-    tx.change(sa.update(resources).where(_R.id == resource).values(updated_at=tx.now))
-    return change.about if change.draft is None else semver_text(*change.draft.semver)
+        grown += 1
+    grown += change_states(tx, resource, change)
+    keep_cold_copies(tx, resource, change)
+    move_pointer(tx, resource, operation, change)
+    move_stages(tx, resource, operation, change)
+    change_tags(tx, resource, change)
+    add_metrics(tx, resource, change)
+    change_labels(tx, resource, change)
+    if change.promotion is not None:
+        write_promotion(tx, change.promotion)
+    grown += remove_versions(tx, resource, change)
+    remove_branch(tx, resource, change)
+    _update_resource(tx, resource, change, grown)
+    return change.about if change.draft is None else draft_text(change.draft)
+
+
+def _update_resource(tx: Transaction, resource: int, change: Change, grown: int) -> None:
+    values = {"updated_at": tx.now, "version_count": _R.version_count + grown}
+    if change.hide_until is not None:
+        values |= {"hidden": True, "purge_at": change.hide_until}
+    elif change.unhide:
+        values |= {"hidden": False, "purge_at": None}
+    tx.change(sa.update(resources).where(_R.id == resource).values(values))
 
 
 def _active_name(tx: Transaction, resource: int) -> str | None:
@@ -145,7 +195,7 @@ def _audit(
         "type": change.type,
         "name": change.name,
         "actor": change.actor,
-        "origin": change.origin,
+        "origin": change.origin or operation.origin,
         "operation": operation.id,
         "request_id": operation.request_id,
         "outcome": Outcome.DONE,
@@ -161,15 +211,12 @@ def _close(tx: Transaction, operation: str, change: Change, about: str | None) -
     done = {"state": OperationState.DONE, "result": about, "heartbeat_at": tx.now}
     tx.change(sa.update(operations).where(operations.c.id == operation).values(done))
     give_free(tx, change.type, change.name, operation)
+    tx.change(sa.delete(fences).where(fences.c.operation == operation))
 
 
-def _version(tx: Transaction, change: Change, resource: int, semver: str) -> Version:
-    row = tx.one(VERSIONS.where(_V.resource_id == resource, semver_is(semver)))
-    if row is None:
-        raise _no_version(change, semver)
-    return to_version(row)
-
-
-def _no_version(change: Change, semver: str) -> NotFound:
-    plain = f"{change.type}/{change.name}"
-    return NotFound(f"{plain} has no version {semver}: see `alluxio-lance show {plain}`")
+def _version(tx: Transaction, change: Change, resource: int, semver: str) -> Version | None:
+    if semver in change.remove_versions:
+        return None
+    key = require_version(tx, resource, f"{change.type}/{change.name}", semver).id
+    row = tx.one(VERSIONS.where(_V.id == key))
+    return None if row is None else to_version(row)

@@ -11,13 +11,17 @@ import sqlalchemy as sa
 from alluxio_lance.catalog.engine import closed_on_error, create_engine, require_file, translated
 from alluxio_lance.catalog.migrating import SchemaStatus, schema_status
 from alluxio_lance.catalog.schema import (
+    branches,
     commit_locks,
+    fences,
+    file_spans,
     files,
     leases,
     metadata,
     operations,
     pointers,
     resources,
+    tags,
     versions,
 )
 from alluxio_lance.lifecycle.ports import OperationState
@@ -100,8 +104,22 @@ def _without(table: sa.Table, other: sa.Table, refers: sa.ColumnElement[bool], k
 
 _R, _V, _P = resources.c, versions.c, pointers.c
 _own_version = sa.and_(_V.id == _P.version_id, _V.resource_id == _P.resource_id)
-_counted = sa.select(sa.func.count()).select_from(versions).where(_V.resource_id == _R.id).scalar_subquery()
-_ended = operations.c.state != OperationState.PENDING
+_counted = (
+    sa.select(sa.func.count())
+    .select_from(versions)
+    .where(_V.resource_id == _R.id, _V.state != State.DELETED)
+    .scalar_subquery()
+)
+_own_tag = sa.and_(_V.id == tags.c.version_id, _V.resource_id == tags.c.resource_id)
+_own_branch = sa.and_(branches.c.resource_id == _V.resource_id, branches.c.name == _V.branch)
+_own_span = sa.and_(file_spans.c.resource_id == files.c.resource_id, file_spans.c.path == files.c.path)
+
+
+def _of_ended_operations(table: sa.Table) -> AnyCount:
+    owned = table.outerjoin(operations, operations.c.id == table.c.operation)
+    ended = sa.or_(operations.c.id.is_(None), operations.c.state != OperationState.PENDING)
+    return sa.select(sa.func.count()).select_from(owned).where(ended)
+
 
 _ORPHANS: Final[Mapping[str, AnyCount]] = {
     "versions without their resource": _without(versions, resources, _R.id == _V.resource_id, _R.id),
@@ -117,9 +135,14 @@ _ORPHANS: Final[Mapping[str, AnyCount]] = {
     "versions without their operation": _without(
         versions, operations, operations.c.id == _V.operation, operations.c.id
     ),
-    "commit locks of operations that ended": sa.select(sa.func.count())
-    .select_from(commit_locks.outerjoin(operations, operations.c.id == commit_locks.c.operation))
-    .where(sa.or_(operations.c.id.is_(None), _ended)),
+    "commit locks of operations that ended": _of_ended_operations(commit_locks),
+    "fences of operations that ended": _of_ended_operations(fences),
+    "tags without their version": _without(tags, versions, _own_tag, _V.id),
+    "versions without their branch": _without(versions, branches, _own_branch, branches.c.name).where(_V.branch != ""),
+    "archived versions without their copy": sa.select(sa.func.count())
+    .select_from(versions)
+    .where(_V.state == State.ARCHIVED, _V.cold_location.is_(None)),
+    "files that no version lists": _without(files, file_spans, _own_span, file_spans.c.path),
     "resources with a wrong count of versions": sa.select(sa.func.count())
     .select_from(resources)
     .where(_R.version_count != _counted),

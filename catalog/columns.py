@@ -8,7 +8,23 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql
 
-__all__ = ["BIG", "BLOB", "DIGITS", "ID", "JSON", "LONGEST", "LONG_TEXT", "NAME", "TIME", "UtcDateTime", "exact"]
+__all__ = [
+    "BIG",
+    "BLOB",
+    "BRANCH",
+    "DIGITS",
+    "ID",
+    "JSON",
+    "LABEL",
+    "LONGEST",
+    "LONG_TEXT",
+    "NAME",
+    "SEMVER",
+    "STATE",
+    "TIME",
+    "UtcDateTime",
+    "exact",
+]
 
 LONGEST: Final = 500
 """Characters of the longest column that is part of a key (MySQL keys end at 3072 bytes, four per character)."""
@@ -49,6 +65,12 @@ BIG: Final = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 ID: Final = exact(32)
 DIGITS: Final = exact(64)
 NAME: Final = exact(200)
+STATE: Final = exact(16)
+LABEL: Final = exact(100)
+"""A stage, a tag, or the key of a label."""
+BRANCH: Final = exact(63)
+SEMVER: Final = exact(120)
+"""MAJOR.MINOR.PATCH-BRANCH.N at its longest has 104 characters."""
 TIME: Final = UtcDateTime()
 JSON: Final = sa.JSON()
 # MySQL's plain TEXT and BLOB end at 64 KiB.

@@ -10,11 +10,18 @@ import sqlalchemy as sa
 from alluxio_lance.catalog.auditing import Auditing
 from alluxio_lance.catalog.changing import Changing
 from alluxio_lance.catalog.engine import closed_on_error, create_engine, require_file
+from alluxio_lance.catalog.fences import Fences
+from alluxio_lance.catalog.history import History
 from alluxio_lance.catalog.leases import Leases
 from alluxio_lance.catalog.locks import Locks
 from alluxio_lance.catalog.migrating import bring_up_to_date, require_current
+from alluxio_lance.catalog.offices import Offices
 from alluxio_lance.catalog.operations import Operations
+from alluxio_lance.catalog.promotions import Promotions
 from alluxio_lance.catalog.reading import Reading
+from alluxio_lance.catalog.reads import Reads
+from alluxio_lance.catalog.rulebook import RuleBook
+from alluxio_lance.catalog.tokens import Tokens
 from alluxio_lance.catalog.transactions import PATIENCE, Clock, utc_now
 
 if TYPE_CHECKING:
@@ -23,7 +30,21 @@ if TYPE_CHECKING:
 __all__ = ["DatabaseCatalog"]
 
 
-class DatabaseCatalog(Operations, Locks, Reading, Changing, Leases, Auditing):
+class DatabaseCatalog(
+    Operations,
+    Locks,
+    Reading,
+    Reads,
+    History,
+    Changing,
+    Fences,
+    Leases,
+    Promotions,
+    RuleBook,
+    Tokens,
+    Offices,
+    Auditing,
+):
     """The metadata database: the only truth of state. Every method is one transaction.
 
     Implements `alluxio_lance.lifecycle.ports.Catalog` on SQLite, PostgreSQL and MySQL (MariaDB). Threads may share it.

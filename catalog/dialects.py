@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 import sqlalchemy as sa
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from alluxio_lance.catalog.folding import FOLDED
 from alluxio_lance.errors import InvalidArgument, Unavailable
 
 __all__ = ["WRITES", "Database", "database_of"]
@@ -104,8 +105,14 @@ def _configure_sqlite(connection: sqlite3.Connection, entry: ConnectionPoolEntry
     # The driver's own transactions begin too late, at the first write: read-then-write would fail instead of waiting.
     connection.isolation_level = None
     connection.execute("PRAGMA foreign_keys = ON")
+    # SQLite's own knows the letters of ASCII only.
+    connection.create_function(FOLDED, 1, _folded, deterministic=True)
     # With a write-ahead log, less than FULL may lose an acknowledged commit when the power fails.
     connection.execute("PRAGMA synchronous = FULL")
+
+
+def _folded(text: str | None) -> str | None:
+    return None if text is None else text.lower()
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:
@@ -225,7 +232,7 @@ class _MySQL(_Server):
     # Strict: a text that does not fit is an error, and never cut. Only MariaDB reads the comment.
     settings = (
         "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO', "
-        f"time_zone = '+00:00', innodb_lock_wait_timeout = {_LOCK_SECONDS} "
+        f"time_zone = '+00:00', group_concat_max_len = 1048576, innodb_lock_wait_timeout = {_LOCK_SECONDS} "
         f"/*M!100300 , idle_transaction_timeout = {_IDLE_SECONDS} */"
     )
     # The longest silence of a living server is that of a migration.

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
 from alluxio_lance.catalog.columns import LONGEST
-from alluxio_lance.catalog.schema import commit_locks, operations
+from alluxio_lance.catalog.schema import commit_locks, fences, operations
 from alluxio_lance.catalog.text import checked, checked_json, trimmed
 from alluxio_lance.catalog.transactions import AnyRow, Transaction, Transactions
 from alluxio_lance.errors import Conflict, InvalidArgument, NotFound
 from alluxio_lance.lifecycle.ports import Operation, OperationState, Owner
-from alluxio_lance.values import Verb
+from alluxio_lance.values import Progress, Verb
 
 __all__ = ["Operations", "take", "take_pending"]
 
@@ -45,8 +47,49 @@ class Operations(Transactions):
         # Not again when the answer was lost: the second attempt would meet the first one's owner and say False.
         return self._write_once(lambda tx: _adopt(tx, operation, owner))
 
-    def record_step(self, operation: str, step: str) -> None:
-        """Record that a step is done, and renew the heartbeat.
+    def record_step(self, operation: str, step: str, *, owner: Owner | None = None) -> None:
+        """Record that a step is done, and renew the heartbeat; see `Catalog.record_step`.
+
+        Raises
+        ------
+        NotFound
+            When there is no such operation.
+        Conflict
+            When it was undone meanwhile, or is no longer the owner's, because that was believed to be dead.
+        """
+        self._write(lambda tx: _record(tx, operation, {"step": checked("a step", step, 64)}, owner))
+
+    def record_params(self, operation: str, params: Mapping[str, Any]) -> None:
+        """Replace the parameters of a pending operation, and renew the heartbeat; see `Catalog.record_params`.
+
+        Raises
+        ------
+        NotFound
+            When there is no such operation.
+        Conflict
+            When it is not pending any more.
+        InvalidArgument
+            When the parameters are no JSON.
+        """
+        kept = checked_json("what the verb was called with", params)
+        self._write(lambda tx: _record_params(tx, operation, kept))
+
+    def heartbeat(self, operation: str, ttl: float) -> None:
+        """Renew the heartbeat of an operation with work left, and its commit lock for ``ttl`` seconds, if it has it."""
+        self._write(lambda tx: _heartbeat(tx, operation, ttl))
+
+    def abandon(self, operation: str, error: str) -> None:
+        """Close a pending operation as undone; give its lock, fences and request id free. One that is done stays done.
+
+        Raises
+        ------
+        NotFound
+            When there is no such operation.
+        """
+        self._write(lambda tx: _abandon(tx, operation, trimmed(error, 10_000)))
+
+    def record_progress(self, operation: str, progress: Progress) -> None:
+        """Record how far the step is, for those who wait for it elsewhere, and renew the heartbeat.
 
         Raises
         ------
@@ -55,21 +98,18 @@ class Operations(Transactions):
         Conflict
             When it was undone meanwhile, because its owner was believed to be dead.
         """
-        self._write(lambda tx: _record_step(tx, operation, checked("a step", step, 64)))
+        self._write(lambda tx: _record(tx, operation, {"progress": asdict(progress)}))
 
-    def heartbeat(self, operation: str, ttl: float) -> None:
-        """Renew the heartbeat of an operation with work left, and its commit lock for ``ttl`` seconds, if it has it."""
-        self._write(lambda tx: _heartbeat(tx, operation, ttl))
-
-    def abandon(self, operation: str, error: str) -> None:
-        """Close a pending operation as undone and give its lock and request id free; one that is done stays done.
-
-        Raises
-        ------
-        NotFound
-            When there is no such operation.
-        """
-        self._write(lambda tx: _abandon(tx, operation, trimmed(error, 10_000)))
+    def restoring(self, type: str, name: str, semver: str) -> Operation | None:
+        """Find the pending operation that brings a version back: its ``params["semver"]`` is the version."""
+        query = sa.select(operations).where(
+            _TABLE.state == OperationState.PENDING,
+            _TABLE.verb == Verb.RESTORE,
+            _TABLE.type == type,
+            _TABLE.name == name,
+        )
+        rows = self._read(lambda tx: tx.all(query.order_by(_TABLE.created_at, _TABLE.id)))
+        return next((_to_operation(row) for row in rows if row.params.get("semver") == semver), None)
 
     def open_operations(self) -> list[Operation]:
         """List the operations with work left, oldest first."""
@@ -109,11 +149,19 @@ def _adopt(tx: Transaction, operation: Operation, owner: Owner) -> bool:
     return tx.change(adoption) == 1
 
 
-def _record_step(tx: Transaction, id: str, step: str) -> None:
-    update = sa.update(operations).where(_TABLE.id == id, _TABLE.state != OperationState.UNDONE)
-    if tx.change(update.values(step=step, heartbeat_at=tx.now)) == 0:
+def _record(tx: Transaction, id: str, values: Mapping[str, Any], owner: Owner | None = None) -> None:
+    own = [] if owner is None else [column == value for column, value in _owner_columns(owner).items()]
+    update = sa.update(operations).where(_TABLE.id == id, _TABLE.state != OperationState.UNDONE, *own)
+    if tx.change(update.values(heartbeat_at=tx.now, **values)) == 0:
         found = _operation(tx, id)
-        raise Conflict(f"{found.verb} of {found.type}/{found.name} was undone meanwhile ({found.error}): try again")
+        undone = found.state is OperationState.UNDONE
+        how = f"undone meanwhile ({found.error})" if undone else "taken over by another process meanwhile"
+        raise Conflict(f"{found.verb} of {found.type}/{found.name} was {how}: try again")
+
+
+def _record_params(tx: Transaction, id: str, params: Mapping[str, Any]) -> None:
+    take_pending(tx, id)
+    tx.change(sa.update(operations).where(_TABLE.id == id).values(params=params, heartbeat_at=tx.now))
 
 
 def _heartbeat(tx: Transaction, id: str, ttl: float) -> None:
@@ -127,6 +175,7 @@ def _abandon(tx: Transaction, id: str, error: str) -> None:
     if tx.change(closing.values(state=OperationState.UNDONE, error=error, request_id=None, heartbeat_at=tx.now)) == 0:
         _operation(tx, id)
     tx.change(sa.delete(commit_locks).where(commit_locks.c.operation == id))
+    tx.change(sa.delete(fences).where(fences.c.operation == id))
 
 
 def _operation(tx: Transaction, id: str) -> Operation:
@@ -190,6 +239,8 @@ def _to_row(operation: Operation) -> dict[str, Any]:
         "result": operation.result,
         "created_at": operation.created_at,
         "heartbeat_at": operation.heartbeat_at,
+        "origin": checked("the origin", operation.origin, LONGEST),
+        "progress": None if operation.progress is None else asdict(operation.progress),
     }
 
 
@@ -216,4 +267,6 @@ def _to_operation(row: AnyRow) -> Operation:
         result=row.result,
         created_at=row.created_at,
         heartbeat_at=row.heartbeat_at,
+        origin=row.origin,
+        progress=None if row.progress is None else Progress(**row.progress),
     )

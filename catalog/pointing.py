@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from alluxio_lance.catalog.rows import active_of, semver_is, semver_text
+from alluxio_lance.catalog.fences import check_unfenced
+from alluxio_lance.catalog.rows import active_of, semver_of
 from alluxio_lance.catalog.schema import pointers, versions
+from alluxio_lance.catalog.semver import semver_is
 from alluxio_lance.catalog.transactions import AnyRow, Transaction
-from alluxio_lance.errors import NotFound
+from alluxio_lance.errors import Conflict, NotFound
 from alluxio_lance.lifecycle.ports import Change
 from alluxio_lance.values import State
 
@@ -16,7 +18,7 @@ __all__ = ["move_pointer"]
 _V, _P = versions.c, pointers.c
 
 
-def move_pointer(tx: Transaction, resource: int, change: Change) -> None:
+def move_pointer(tx: Transaction, resource: int, operation: str, change: Change) -> None:
     """Move or clear the pointer as a change says, after its states were written.
 
     Whatever the change: afterwards the version that the pointer stands on is active, and no other one is.
@@ -25,11 +27,13 @@ def move_pointer(tx: Transaction, resource: int, change: Change) -> None:
     ------
     NotFound
         When the version to activate does not exist.
+    Conflict
+        When it is archived or deleted by now, lies on a branch, or another operation has fenced it.
     """
     active = active_of(tx, resource)
-    now = None if active is None else semver_text(active.v_major, active.v_minor, active.v_patch)
+    now = None if active is None else semver_of(active)
     if change.activate is not None and change.base in (None, now):
-        target = _target(tx, resource, change, change.activate)
+        target = _target(tx, resource, operation, change, change.activate)
         _retire(tx, active, except_for=target)
         _set_state(tx, target, State.ACTIVE)
         tx.change(sa.delete(pointers).where(_P.resource_id == resource))
@@ -40,13 +44,18 @@ def move_pointer(tx: Transaction, resource: int, change: Change) -> None:
         tx.change(sa.delete(pointers).where(_P.resource_id == resource))
 
 
-def _target(tx: Transaction, resource: int, change: Change, semver: str) -> int:
-    query = sa.select(_V.id).where(_V.resource_id == resource, semver_is(semver), _V.state != State.DELETED)
-    found: int | None = tx.value(query)
+def _target(tx: Transaction, resource: int, operation: str, change: Change, semver: str) -> int:
+    plain = f"{change.type}/{change.name}"
+    found = tx.one(sa.select(_V.id, _V.state, _V.branch).where(_V.resource_id == resource, semver_is(semver)))
     if found is None:
-        plain = f"{change.type}/{change.name}"
         raise NotFound(f"{plain} has no version {semver} to activate: see `alluxio-lance show {plain}`")
-    return found
+    if found.branch:
+        raise Conflict(f"{plain}@{semver} lies on a branch and cannot be active: merge the branch")
+    if found.state in (State.ARCHIVED, State.DELETED):
+        raise Conflict(f"{plain}@{semver} is {found.state} by now and cannot be active: bring it back first")
+    check_unfenced(tx, operation, found.id, f"{plain}@{semver}")
+    target: int = found.id
+    return target
 
 
 def _retire(tx: Transaction, active: AnyRow | None, *, except_for: int | None) -> None:

@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 
-from alluxio_lance.catalog.schema import events, pointers, resources, versions
+from alluxio_lance.catalog.schema import events, pointers, resources, tags, versions
+from alluxio_lance.catalog.semver import semver_is, semver_text
 from alluxio_lance.catalog.transactions import AnyRow, Transaction
-from alluxio_lance.errors import InvalidArgument
-from alluxio_lance.values import Event, Kind, Outcome, Resource, State, Verb, Version
+from alluxio_lance.errors import NotFound
+from alluxio_lance.values import Event, Outcome, State, Verb, Version
 
 __all__ = [
     "RESOURCES",
     "VERSIONS",
     "active_of",
+    "require_listed",
+    "require_version",
     "resource_id",
-    "semver_is",
-    "semver_text",
+    "semver_of",
     "to_event",
-    "to_resource",
     "to_version",
-    "triple",
 ]
 
 _R, _V = resources.c, versions.c
 
+# In the same statement as the version: a look by its name would otherwise be two. No tag has a comma in it.
+_TAGS: Final = (
+    sa.select(sa.func.aggregate_strings(tags.c.name, ","))
+    .where(tags.c.version_id == _V.id)
+    .correlate(versions)
+    .scalar_subquery()
+    .label("v_tags")
+)
 # A version with what its resource says about it; the columns are prefixed, since both tables have some of the same name.
-_VERSION_COLUMNS: Final = [column.label(f"v_{column.key}") for column in versions.columns]
+_VERSION_COLUMNS: Final[list[sa.ColumnElement[Any]]] = [*(c.label(f"v_{c.key}") for c in versions.columns), _TAGS]
 _RESOURCE_COLUMNS: Final = [column.label(f"r_{column.key}") for column in resources.columns]
 VERSIONS: Final = sa.select(*_VERSION_COLUMNS, *_RESOURCE_COLUMNS).join_from(
     versions, resources, _V.resource_id == _R.id
@@ -37,47 +45,54 @@ RESOURCES: Final = (
     .select_from(resources)
     .outerjoin(pointers, pointers.c.resource_id == _R.id)
     .outerjoin(versions, versions.c.id == pointers.c.version_id)
-    .where(_R.hidden.is_(False))
 )
+"""Every resource, deleted ones too, with its active version."""
 
 
-def semver_text(major: int, minor: int, patch: int) -> str:
-    """Write a semantic version."""
-    return f"{major}.{minor}.{patch}"
-
-
-def triple(semver: str) -> tuple[int, int, int]:
-    """Read a semantic version.
-
-    Raises
-    ------
-    InvalidArgument
-        When the text is not MAJOR.MINOR.PATCH.
-    """
-    parts = semver.split(".")
-    if len(parts) != 3 or not all(part.isascii() and part.isdigit() and len(part) <= 9 for part in parts):  # noqa: PLR2004 - MAJOR, MINOR, PATCH
-        raise InvalidArgument(f"{semver!r} is no semantic version: give MAJOR.MINOR.PATCH, as in 1.4.0")
-    major, minor, patch = map(int, parts)
-    return major, minor, patch
-
-
-def semver_is(semver: str) -> sa.ColumnElement[bool]:
-    """Build the condition that a version is this one."""
-    major, minor, patch = triple(semver)
-    return sa.and_(_V.major == major, _V.minor == minor, _V.patch == patch)
-
-
-def resource_id(tx: Transaction, type: str, name: str) -> int | None:
-    """Find a resource that is not being deleted."""
-    query = sa.select(_R.id).where(_R.type == type, _R.name == name, _R.hidden.is_(False))
-    found: int | None = tx.value(query)
+def resource_id(tx: Transaction, type: str, name: str, *, deleted: bool = False) -> int | None:
+    """Find a resource that is not deleted; with ``deleted`` one in either state."""
+    query = sa.select(_R.id).where(_R.type == type, _R.name == name)
+    found: int | None = tx.value(query if deleted else query.where(_R.hidden.is_(False)))
     return found
 
 
-def active_of(tx: Transaction, resource: int) -> AnyRow | None:
+def active_of(tx: Transaction, resource: int, *conditions: sa.ColumnElement[bool]) -> AnyRow | None:
     """Find the row of `VERSIONS` that the pointer stands on."""
     pointed = VERSIONS.join(pointers, pointers.c.version_id == _V.id).where(pointers.c.resource_id == resource)
-    return tx.one(pointed)
+    return tx.one(pointed.where(*conditions))
+
+
+def require_version(tx: Transaction, resource: int, plain: str, semver: str) -> AnyRow:
+    """Find a row of ``versions`` in whichever state; ``plain`` is TYPE/NAME.
+
+    Raises
+    ------
+    NotFound
+        When the resource, whose row the caller has locked, has no such version.
+    """
+    row = tx.one(sa.select(versions).where(_V.resource_id == resource, semver_is(semver)))
+    if row is None:
+        raise NotFound(f"{plain} has no version {semver}: see `alluxio-lance show {plain}`")
+    return row
+
+
+def require_listed(tx: Transaction, resource: int, plain: str, semver: str) -> AnyRow:
+    """Find a row of ``versions`` that is not deleted.
+
+    Raises
+    ------
+    NotFound
+        When there is none.
+    """
+    row = require_version(tx, resource, plain, semver)
+    if row.state == State.DELETED:
+        raise NotFound(f"{plain}@{semver} is deleted: take that back with `alluxio-lance undelete {plain}@{semver}`")
+    return row
+
+
+def semver_of(row: AnyRow) -> str:
+    """Write the semantic version of a row of `VERSIONS`."""
+    return semver_text(row.v_major, row.v_minor, row.v_patch, row.v_branch, row.v_serial)
 
 
 def to_version(row: AnyRow) -> Version:
@@ -85,8 +100,9 @@ def to_version(row: AnyRow) -> Version:
     return Version(
         type=row.r_type,
         name=row.r_name,
-        semver=semver_text(row.v_major, row.v_minor, row.v_patch),
+        semver=semver_of(row),
         version=row.v_lance_version,
+        branch=row.v_branch,
         content_hash=row.v_content_hash,
         state=State(row.v_state),
         location=row.r_location,
@@ -99,19 +115,13 @@ def to_version(row: AnyRow) -> Version:
         created_at=row.v_created_at,
         created_by=row.v_created_by,
         operation=row.v_operation,
-    )
-
-
-def to_resource(row: AnyRow) -> Resource:
-    """Read a row of `RESOURCES`."""
-    return Resource(
-        type=row.r_type,
-        name=row.r_name,
-        kind=Kind(row.r_kind),
-        active=None if row.v_id is None else to_version(row),
-        versions=row.r_version_count,
-        created_at=row.r_created_at,
-        updated_at=row.r_updated_at,
+        stage=row.v_stage,
+        tags=tuple(sorted(row.v_tags.split(","))) if row.v_tags else (),
+        metrics=row.v_metrics or {},
+        cold_bytes=row.v_cold_bytes,
+        archived_at=row.v_archived_at,
+        read_at=row.v_read_at,
+        purge_at=row.v_purge_at,
     )
 
 

@@ -8,11 +8,15 @@ from typing import Any
 import sqlalchemy as sa
 
 from alluxio_lance.catalog.chain import link
+from alluxio_lance.catalog.columns import LONGEST
 from alluxio_lance.catalog.schema import counters, events
+from alluxio_lance.catalog.text import trimmed
 from alluxio_lance.catalog.transactions import Transaction
 from alluxio_lance.errors import Corrupt
+from alluxio_lance.lifecycle.ports import Note
+from alluxio_lance.values import Outcome, Verb
 
-__all__ = ["HEAD", "add_event"]
+__all__ = ["HEAD", "add_event", "add_note"]
 
 HEAD = counters.c.name == "events"
 """Which counter numbers the audit rows; it keeps number and hash of the last one, so that its loss is seen too."""
@@ -35,3 +39,28 @@ def add_event(tx: Transaction, row: Mapping[str, Any]) -> None:
     chained = {**numbered, "hash": link(last.hash, numbered)}
     tx.run(sa.insert(events), chained)
     tx.change(sa.update(counters).where(HEAD).values(value=chained["sequence"], hash=chained["hash"]))
+
+
+def add_note(tx: Transaction, verb: Verb, note: Note, *, before: str | None = None, after: str | None = None) -> None:
+    """Write an audit row about something that belongs to no resource: the rules, a token.
+
+    Raises
+    ------
+    Corrupt
+        When the counter is gone.
+    """
+    row = {
+        "verb": verb,
+        "type": "",
+        "name": "",
+        "actor": trimmed(note.actor, LONGEST),
+        "origin": trimmed(note.origin, LONGEST),
+        "operation": "",
+        "request_id": None,
+        "outcome": Outcome.DONE,
+        "before": before,
+        "after": after,
+        "semver": None,
+        "message": trimmed(note.message, 10_000),
+    }
+    add_event(tx, row)

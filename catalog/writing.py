@@ -8,17 +8,18 @@ from typing import Final
 import sqlalchemy as sa
 
 from alluxio_lance.catalog.columns import LONGEST
-from alluxio_lance.catalog.rows import semver_text
-from alluxio_lance.catalog.schema import files, resources, versions
+from alluxio_lance.catalog.schema import branches, files, versions
+from alluxio_lance.catalog.semver import draft_text, semver_is, semver_text
+from alluxio_lance.catalog.spans import remember_files
 from alluxio_lance.catalog.text import checked, checked_json
 from alluxio_lance.catalog.transactions import Transaction
-from alluxio_lance.errors import AlreadyExists
+from alluxio_lance.errors import AlreadyExists, NotFound
 from alluxio_lance.lifecycle.ports import Draft, StoredFile
 from alluxio_lance.values import State
 
 __all__ = ["add_draft"]
 
-_V, _F, _R = versions.c, files.c, resources.c
+_V, _F, _B = versions.c, files.c, branches.c
 _AT_ONCE: Final = 500
 """Paths in one IN: SQLite's limit was 999 for long."""
 
@@ -30,9 +31,12 @@ def add_draft(tx: Transaction, resource: int, operation: str, actor: str, draft:
     ------
     AlreadyExists
         When the semantic version, or the Lance version, is taken.
+    NotFound
+        When its branch is not there.
     InvalidArgument
         When metadata or provenance are no JSON.
     """
+    _check_branch(tx, resource, draft)
     _check_free(tx, resource, draft)
     major, minor, patch = draft.semver
     row = {
@@ -52,23 +56,31 @@ def add_draft(tx: Transaction, resource: int, operation: str, actor: str, draft:
         "created_at": tx.now,
         "created_by": actor,
         "operation": operation,
+        "branch": draft.branch,
+        "serial": draft.serial,
     }
     tx.run(sa.insert(versions), row)
-    tx.change(sa.update(resources).where(_R.id == resource).values(version_count=_R.version_count + 1))
     for some in _chunks(draft.snapshot.files):
         _remember(tx, resource, some)
+    remember_files(tx, resource, draft)
+
+
+def _check_branch(tx: Transaction, resource: int, draft: Draft) -> None:
+    of_resource = sa.select(_B.name).where(_B.resource_id == resource, _B.name == draft.branch)
+    if draft.branch and tx.value(of_resource) is None:
+        raise NotFound(f"there is no branch {draft.branch!r} any more: make it anew, or choose another")
 
 
 def _check_free(tx: Transaction, resource: int, draft: Draft) -> None:
-    major, minor, patch = draft.semver
-    same_semver = sa.and_(_V.major == major, _V.minor == minor, _V.patch == patch)
-    same_number = _V.lance_version == draft.snapshot.version
-    query = sa.select(_V.lance_version, _V.major, _V.minor, _V.patch).where(_V.resource_id == resource)
-    if (taken := tx.one(query.where(sa.or_(same_semver, same_number)))) is not None:
+    text = draft_text(draft)
+    same_number = sa.and_(_V.branch == draft.branch, _V.lance_version == draft.snapshot.version)
+    numbers = (_V.major, _V.minor, _V.patch, _V.branch, _V.serial)
+    query = sa.select(_V.lance_version, *numbers).where(_V.resource_id == resource)
+    if (taken := tx.one(query.where(sa.or_(semver_is(text), same_number)))) is not None:
+        number, *parts = taken
         raise AlreadyExists(
-            f"version {semver_text(*draft.semver)} (Lance version {draft.snapshot.version}) cannot be added: "
-            f"{semver_text(taken.major, taken.minor, taken.patch)} (Lance version {taken.lance_version}) has its number; "
-            "choose another version"
+            f"version {text} (Lance version {draft.snapshot.version}) cannot be added: "
+            f"{semver_text(*parts)} (Lance version {number}) has its number; choose another version"
         )
 
 

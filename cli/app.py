@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 from typer import Context, Exit, Option, Typer, echo
 
 from alluxio_lance import __version__
+from alluxio_lance.cli.accessing import token, whoami
 from alluxio_lance.cli.application import Application
+from alluxio_lance.cli.archiving import archive, restore
 from alluxio_lance.cli.auditing import audit
 from alluxio_lance.cli.benching import bench
 from alluxio_lance.cli.cache import cache
@@ -17,9 +19,14 @@ from alluxio_lance.cli.cataloguing import catalog
 from alluxio_lance.cli.demonstrating import demo
 from alluxio_lance.cli.doctoring import doctor
 from alluxio_lance.cli.looking import history, list_resources, show
-from alluxio_lance.cli.pointing import activate, delete, deprecate, rollback
+from alluxio_lance.cli.naming import branch, label, merge, tag, unbranch, untag
+from alluxio_lance.cli.pointing import activate, deprecate, rollback
+from alluxio_lance.cli.removing import delete, purge, undelete
+from alluxio_lance.cli.ruling import rules
 from alluxio_lance.cli.session import Session
+from alluxio_lance.cli.staging import approve, measure, promote, promotions, reject
 from alluxio_lance.cli.starting import up
+from alluxio_lance.cli.upkeeping import alert, policy, reconcile
 from alluxio_lance.cli.writing import register, update
 
 __all__ = ["application"]
@@ -46,7 +53,7 @@ def root(
         Option(
             "--address",
             metavar="ADDRESS",
-            help="The sidecar: unix:/RUN/FOLDER/grpc.sock, or its run folder. "
+            help="The sidecar: unix:/RUN/FOLDER/grpc.sock or its run folder, or another node's, grpcs://HOST:PORT. "
             "By default ALLUXIO_LANCE_ADDRESS, else this user's run folder.",
             show_default=False,
         ),
@@ -57,6 +64,16 @@ def root(
             "--embedded",
             metavar="FOLDER",
             help="Work on a folder in this process, without a sidecar.",
+            show_default=False,
+        ),
+    ] = None,
+    bearer: Annotated[
+        str | None,
+        Option(
+            "--token",
+            metavar="TOKEN",
+            help="A bearer token, to act as somebody else than this user. "
+            "Better in ALLUXIO_LANCE_TOKEN, where no other user sees it.",
             show_default=False,
         ),
     ] = None,
@@ -71,18 +88,47 @@ def root(
     if context.invoked_subcommand is None:
         echo(context.get_help())
         raise Exit(2)
-    context.obj = Session.begin(address, embedded)
+    context.obj = Session.begin(address, embedded, bearer)
 
 
-_PANELS: dict[str, dict[str, Callable[..., None]]] = {
+_PANELS: Final[dict[str, dict[str, Callable[..., None] | Typer]]] = {
     "Begin": {"up": up, "demo": demo, "doctor": doctor, "bench": bench},
-    "Bring data in": {"register": register, "update": update},
-    "Look": {"list": list_resources, "show": show, "history": history},
-    "Steer": {"activate": activate, "deprecate": deprecate, "rollback": rollback, "delete": delete},
+    "Bring data in": {"register": register, "update": update, "branch": branch, "merge": merge, "unbranch": unbranch},
+    "Look": {"list": list_resources, "show": show, "history": history, "whoami": whoami},
+    "Steer": {
+        "activate": activate,
+        "deprecate": deprecate,
+        "rollback": rollback,
+        "tag": tag,
+        "untag": untag,
+        "label": label,
+        "cache": cache,
+    },
+    "Stages": {
+        "measure": measure,
+        "promote": promote,
+        "promotions": promotions,
+        "approve": approve,
+        "reject": reject,
+        "alert": alert,
+        "rules": rules,
+    },
+    "Keep": {
+        "archive": archive,
+        "restore": restore,
+        "delete": delete,
+        "undelete": undelete,
+        "purge": purge,
+        "policy": policy,
+        "token": token,
+        "catalog": catalog,
+        "audit": audit,
+        "reconcile": reconcile,
+    },
 }
 for panel, commands in _PANELS.items():
     for name, command in commands.items():
-        application.command(name, rich_help_panel=panel)(command)
-application.add_typer(cache, name="cache", rich_help_panel="Steer")
-application.add_typer(catalog, name="catalog", rich_help_panel="Keep")
-application.add_typer(audit, name="audit", rich_help_panel="Keep")
+        if isinstance(command, Typer):
+            application.add_typer(command, name=name, rich_help_panel=panel)
+        else:
+            application.command(name, rich_help_panel=panel)(command)

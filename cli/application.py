@@ -7,10 +7,10 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Final
 
-from rich.console import Console
 from typer.core import TyperGroup
 
 from alluxio_lance.cli.failure import report
+from alluxio_lance.cli.session import console
 
 __all__ = ["INTERRUPTED", "Application"]
 
@@ -37,7 +37,7 @@ class Application(TyperGroup):
         except Exception as error:
             if os.environ.get("ALLUXIO_LANCE_DEBUG") == "1":
                 raise
-            code = report(error, Console(stderr=True), as_json="--json" in words)
+            code = report(error, console(stderr=True), as_json="--json" in words)
         if code == INTERRUPTED and "--json" not in words:
-            Console(stderr=True).print("interrupted", style="yellow")
+            console(stderr=True).print("interrupted", style="yellow")
         sys.exit(code if isinstance(code, int) else 0)

@@ -12,7 +12,7 @@ from typer import Context, Option, Typer
 from alluxio_lance.cli.cache_records import cache_record
 from alluxio_lance.cli.cache_view import cache_view
 from alluxio_lance.cli.human import count, duration, size
-from alluxio_lance.cli.options import Json, Selected
+from alluxio_lance.cli.options import Json, NoWait, Selected
 from alluxio_lance.cli.progress import progress_bar
 from alluxio_lance.cli.session import session_of
 from alluxio_lance.cli.target import target
@@ -42,6 +42,7 @@ def prefetch(
     columns: Annotated[
         list[str] | None, Option("--column", metavar="COLUMN", help="Only this column; repeat it.", show_default=False)
     ] = None,
+    no_wait: NoWait = False,
     as_json: Json = False,
 ) -> None:
     """Make a version hot and wait until it is."""
@@ -49,7 +50,7 @@ def prefetch(
     started = time.monotonic()
     last = Progress(step="load")
     with session.cache() as node, progress_bar(session.err, silent=as_json) as on_progress:
-        for last in node.prefetch(uri, columns or ()):
+        for last in node.prefetch(uri, columns or (), wait=not no_wait):
             if on_progress is not None:
                 on_progress(last)
     seconds = time.monotonic() - started

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.text import Text
 from typer import Abort, TyperException
 
+from alluxio_lance.cli.gate_view import gate_table
+from alluxio_lance.cli.look import meter
 from alluxio_lance.errors import AlluxioLanceError, Internal, Unavailable
 
 __all__ = ["report"]
 
-_GLOBAL_OPTIONS = ("--address", "--embedded")
+_GLOBAL_OPTIONS: Final = ("--address", "--embedded", "--token")
+_BAR: Final = 30
 
 
 def report(error: Exception, console: Console, *, as_json: bool) -> int:
@@ -35,9 +39,24 @@ def report(error: Exception, console: Console, *, as_json: bool) -> int:
         console.out(json.dumps(record, default=str), highlight=False)
         return code
     console.print(Text.assemble(("error: ", "bold red"), message), soft_wrap=True)
+    for part in _evidence(details):
+        console.print(part)
     for hint in _hints(error):
         console.print(Text(hint, style="dim"), soft_wrap=True)
+    # What a command adds to an error is a command that can be copied.
+    for note in getattr(error, "__notes__", ()):
+        console.print(Text(note, style="cyan"), soft_wrap=True)
     return code
+
+
+def _evidence(details: Mapping[str, Any]) -> list[RenderableType]:
+    """Return what an error has beside its sentence: the report of the gates, how far a restore is."""
+    parts: list[RenderableType] = []
+    if details.get("report"):
+        parts += [gate_table(details["report"])]
+    if isinstance(progress := details.get("progress"), int | float):
+        parts += [Text.assemble(meter([(progress, "blue")], 1.0, _BAR), f"  {progress:.0%} is back")]
+    return parts
 
 
 def _facts(error: Exception) -> tuple[str, str, dict[str, Any], int]:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import re
+from datetime import datetime, timedelta
 from typing import Final
 
-__all__ = ["age", "count", "duration", "rate", "size"]
+from alluxio_lance.errors import InvalidArgument
+
+__all__ = ["age", "count", "duration", "rate", "read_duration", "size", "until"]
 
 _UNITS: Final = ("KiB", "MiB", "GiB", "TiB", "PiB")
 _STEPS: Final = ((60, 1, "s"), (3600, 60, "min"), (86400, 3600, "h"))
 _DAY: Final = 86400
+_LENGTHS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_GIVEN: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
 _OLD: Final = 30 * _DAY
 
 
@@ -56,3 +61,31 @@ def age(moment: datetime, now: datetime) -> str:
     if seconds < _OLD:
         return f"{days} day{'s' if days > 1 else ''} ago"
     return f"{moment.astimezone():%Y-%m-%d}"
+
+
+def until(moment: datetime, now: datetime) -> str:
+    """Return how far off a moment is: ``in 6 days``; what has passed is ``now``."""
+    seconds = (moment - now).total_seconds()
+    if seconds < 1:
+        return "now"
+    for limit, unit, name in _STEPS:
+        if seconds < limit:
+            return f"in {int(seconds // unit)} {name}"
+    days = round(seconds / _DAY)
+    return f"in {days} day{'s' if days > 1 else ''}"
+
+
+def read_duration(option: str, text: str) -> timedelta:
+    """Read a length of time: ``30s``, ``10m``, ``12h``, ``30d``, ``2w``.
+
+    Raises
+    ------
+    InvalidArgument
+        When it is something else; the message names the option.
+    """
+    match = _GIVEN.fullmatch(text.strip())
+    if match is None:
+        raise InvalidArgument(
+            f"{option} {text!r} is no length of time: give it with its unit, 30s, 10m, 12h, 30d or 2w"
+        )
+    return timedelta(seconds=float(match[1]) * _LENGTHS[match[2]])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from rich import box
@@ -12,7 +12,18 @@ from rich.text import Text
 
 from alluxio_lance.values import State
 
-__all__ = ["cut", "facts", "flowing", "number", "print_facts", "state_text", "table", "whole"]
+__all__ = [
+    "cut",
+    "facts",
+    "flowing",
+    "meter",
+    "number",
+    "print_facts",
+    "state_text",
+    "table",
+    "version_column",
+    "whole",
+]
 
 _COLOURS: Final = {
     State.ACTIVE: "bold green",
@@ -21,6 +32,8 @@ _COLOURS: Final = {
     State.ARCHIVED: "blue",
     State.DELETED: "red",
 }
+
+_LONGEST_WHOLE: Final = 24
 
 
 def table(title: str | None, *columns: Column) -> Table:
@@ -41,6 +54,11 @@ def table(title: str | None, *columns: Column) -> Table:
 def whole(header: str) -> Column:
     """Return a column that is never cut: the others make room for it."""
     return Column(header, no_wrap=True)
+
+
+def version_column(header: str, names: Iterable[str]) -> Column:
+    """Return a column of versions: whole, unless the name of a branch makes one too long for that."""
+    return whole(header) if max(map(len, names), default=0) <= _LONGEST_WHOLE else flowing(header)
 
 
 def number(header: str) -> Column:
@@ -74,6 +92,20 @@ def print_facts(console: Console, rows: Sequence[tuple[str, str | Text]]) -> Non
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
         console.print(Text.assemble((f"  {name:{width}}  ", "dim"), value), soft_wrap=True)
+
+
+def meter(parts: Sequence[tuple[float, str]], whole_amount: float, width: int) -> Text:
+    """Return a bar of ``width`` characters: each part by its share of the whole, in its colour, then what is left.
+
+    A part that is there at all gets at least one character, so that nobody takes it for nothing.
+    """
+    drawn, left = Text(), width
+    for amount, colour in parts:
+        share = round(amount / whole_amount * width) if whole_amount else 0
+        length = min(left, max(share, 1 if amount else 0))
+        drawn.append("█" * length, colour)
+        left -= length
+    return drawn.append("░" * left, "dim")
 
 
 def state_text(state: State) -> Text:

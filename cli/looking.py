@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
-from typer import Argument, Context
+from typer import Argument, Context, Option
 
 from alluxio_lance.cli.options import Json, Selected, Target
+from alluxio_lance.cli.pairs import text_pairs
 from alluxio_lance.cli.records import event_record, resource_record, schema_record, version_record
-from alluxio_lance.cli.session import session_of
-from alluxio_lance.cli.target import plain_target, selector_of, target
-from alluxio_lance.cli.views import history_view, list_view, version_view
-from alluxio_lance.errors import NotActive
+from alluxio_lance.cli.session import Session, session_of
+from alluxio_lance.cli.storage_view import storage_view
+from alluxio_lance.cli.target import pinned, plain_target, target
+from alluxio_lance.cli.upkeep_records import storage_record
+from alluxio_lance.cli.version_view import version_view
+from alluxio_lance.cli.views import deleted_view, history_view, list_view
+from alluxio_lance.lifecycle.uri import ResourceName
+from alluxio_lance.manager import ResourceManager
+from alluxio_lance.values import Resource
 
 __all__ = ["history", "list_resources", "show"]
 
@@ -22,54 +28,95 @@ def list_resources(
     type: Annotated[
         str | None, Argument(metavar="TYPE", help="Only this type, such as datasets.", show_default=False)
     ] = None,
+    search: Annotated[
+        str | None,
+        Option("--search", metavar="TEXT", help="Only with this in the name or a message.", show_default=False),
+    ] = None,
+    label: Annotated[
+        list[str] | None,
+        Option("--label", metavar="KEY=VALUE", help="Only with this label; repeat it.", show_default=False),
+    ] = None,
+    deleted: Annotated[bool, Option("--deleted", help="Those that wait to be purged, instead.")] = False,
     as_json: Json = False,
 ) -> None:
     """List the resources and their active versions."""
     session = session_of(context)
+    labels = text_pairs("--label", label) if label else None
     with session.manager() as manager:
-        resources = manager.list_resources(type)
+        resources = manager.list_resources(type, search=search, labels=labels, deleted=deleted)
     if as_json:
         session.print_json({"resources": [resource_record(resource) for resource in resources]})
     elif resources:
-        session.out.print(list_view(resources, datetime.now(UTC)))
+        view = deleted_view if deleted else list_view
+        session.out.print(view(resources, datetime.now(UTC)))
     else:
-        nothing, way = (
-            ("nothing is registered yet", "register datasets/NAME DATA")
-            if type is None
-            else (f"nothing of the type {type!r} is registered; all there is", "list")
-        )
-        session.out.print(f"{nothing}: {session.command} {way}", markup=False, highlight=False, soft_wrap=True)
+        narrowed = type is not None or search is not None or bool(labels)
+        session.line(*_nothing(session, type, narrowed=narrowed, deleted=deleted))
 
 
-def show(context: Context, resource: Selected, as_json: Json = False) -> None:
-    """Show a version: facts, schema, metadata, and the resource's other versions."""
+def _nothing(session: Session, type: str | None, *, narrowed: bool, deleted: bool) -> list[str]:
+    if deleted:
+        return ["nothing that was deleted waits to be purged"]
+    if not narrowed:
+        return [f"nothing is registered yet: {session.command} register datasets/NAME DATA"]
+    what = (
+        "nothing is registered that fits" if type is None else f"nothing of the type {type!r} is registered that fits"
+    )
+    return [f"{what}; all there is: {session.command} list"]
+
+
+def show(
+    context: Context,
+    resource: Selected,
+    storage: Annotated[
+        bool, Option("--storage", help="What each version takes, alone and shared with others.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Show a version: facts, stage, tags, metrics, schema, metadata, and the resource's other versions."""
     session, name = session_of(context), target(resource)
+    if storage:
+        _show_storage(session, name, as_json=as_json)
+        return
     with session.manager() as manager:
+        version = pinned(manager, name)
         versions = manager.list_versions(name.type, name.name)
-        try:
-            version = manager.get_resource(name.type, name.name, selector_of(name)).info
-        except NotActive:
-            if selector_of(name) is not None or not versions:
-                raise
-            # Nothing is active: the newest version is what a person looks for.
-            version = versions[0]
+        gone = manager.list_versions(name.type, name.name, deleted=True)
+        owner = _resource(manager, name)
     if as_json:
-        session.print_json(
-            {
-                "version": version_record(version) | {"schema": schema_record(version)},
-                "versions": [version_record(each) for each in versions],
-            }
-        )
+        record: dict[str, Any] = {
+            "version": version_record(version) | {"schema": schema_record(version)},
+            "versions": [version_record(each) for each in versions],
+            "deleted": [version_record(each) for each in gone],
+            "resource": owner and resource_record(owner),
+        }
+        session.print_json(record)
     else:
-        session.out.print(version_view(version, versions, datetime.now(UTC)))
+        session.out.print(version_view(version, owner, [*versions, *gone], datetime.now(UTC)))
+
+
+def _resource(manager: ResourceManager, name: ResourceName) -> Resource | None:
+    """Return the resource of a version; None when it was deleted in this very moment."""
+    found = manager.list_resources(name.type, search=name.name)
+    return next((each for each in found if each.name == name.name), None)
+
+
+def _show_storage(session: Session, name: ResourceName, *, as_json: bool) -> None:
+    with session.manager() as manager:
+        report = manager.storage(name.type, name.name)
+    if as_json:
+        session.print_json({"storage": storage_record(report)})
+    else:
+        session.out.print(storage_view(report))
 
 
 def history(context: Context, resource: Target, as_json: Json = False) -> None:
-    """List what was done to a resource, oldest first, also after its deletion."""
+    """List what was done to a resource, by whom and from where, oldest first, also after its deletion."""
     session, name = session_of(context), plain_target(resource)
     with session.manager() as manager:
         events = manager.history(name.type, name.name)
+        moves = manager.list_promotions(name.type, name.name)
     if as_json:
         session.print_json({"events": [event_record(event) for event in events]})
     else:
-        session.out.print(history_view(events, datetime.now(UTC)))
+        session.out.print(history_view(events, datetime.now(UTC), moves))

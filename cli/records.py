@@ -17,6 +17,10 @@ def moment(at: datetime) -> str:
     return at.astimezone(UTC).isoformat()
 
 
+def _when(at: datetime | None) -> str | None:
+    return None if at is None else moment(at)
+
+
 def schema_of(version: Version) -> pa.Schema:
     """Return the Arrow schema of a version."""
     return pa.ipc.read_schema(pa.py_buffer(version.schema))
@@ -47,6 +51,14 @@ def version_record(version: Version) -> dict[str, Any]:
         "created_at": moment(version.created_at),
         "created_by": version.created_by,
         "operation": version.operation,
+        "branch": version.branch,
+        "stage": version.stage,
+        "tags": list(version.tags),
+        "metrics": dict(version.metrics),
+        "cold_bytes": version.cold_bytes,
+        "archived_at": _when(version.archived_at),
+        "read_at": _when(version.read_at),
+        "purge_at": _when(version.purge_at),
     }
 
 
@@ -61,6 +73,9 @@ def resource_record(resource: Resource) -> dict[str, Any]:
         "versions": resource.versions,
         "created_at": moment(resource.created_at),
         "updated_at": moment(resource.updated_at),
+        "labels": dict(resource.labels),
+        "branches": list(resource.branches),
+        "purge_at": _when(resource.purge_at),
     }
 
 
@@ -78,4 +93,8 @@ def event_record(event: Event) -> dict[str, Any]:
         "after": event.after,
         "semver": event.semver,
         "message": event.message,
+        "origin": event.origin,
+        "request_id": event.request_id,
+        "outcome": event.outcome.value,
+        "hash": event.hash,
     }

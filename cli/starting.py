@@ -44,6 +44,24 @@ def up(
     catalog: Annotated[
         str | None, Option("--catalog", metavar="URL", help="By default SQLite in the root.", show_default=False)
     ] = None,
+    cold: Annotated[
+        str | None,
+        Option(
+            "--cold",
+            metavar="PLACE",
+            help="For archived versions: a folder, or s3://BUCKET/PREFIX. By default in the root.",
+            show_default=False,
+        ),
+    ] = None,
+    listen: Annotated[
+        str | None,
+        Option(
+            "--listen",
+            metavar="HOST:PORT",
+            help="Also for callers over the network, who need a token. By default none.",
+            show_default=False,
+        ),
+    ] = None,
     memory_budget: Annotated[
         str | None,
         Option(
@@ -53,7 +71,8 @@ def up(
 ) -> None:
     """Run the whole system in one process: catalog, storage, shared memory. Ctrl-C ends it."""
     session = session_of(context)
-    given = {"root": root, "run_dir": run_dir, "catalog": catalog, "memory_budget": memory_budget}
+    given = {"root": root, "run_dir": run_dir, "catalog": catalog, "cold": cold, "listen": listen}
+    given["memory_budget"] = memory_budget
     started = time.monotonic()
     with (
         _end_asked_for() as ended,
@@ -102,6 +121,7 @@ def _end_asked_for() -> Iterator[threading.Event]:
 def _greet(out: Console, sidecar: Sidecar, seconds: float) -> None:
     settings, address = sidecar.settings, sidecar.address
     statistics = sidecar.residency.statistics()
+    places = [address.grpc, *([str(sidecar.remote_address)] if sidecar.remote_address else [])]
     out.print(Text.assemble(("alluxio-lance", "bold"), f" {__version__} on {settings.node}, process {os.getpid()}"))
     print_facts(
         out,
@@ -109,7 +129,7 @@ def _greet(out: Console, sidecar: Sidecar, seconds: float) -> None:
             ("root", str(settings.root)),
             ("catalog", _without_password(settings.catalog_url)),
             ("memory", f"{size(statistics.budget_bytes)} for hot versions"),
-            ("listens", address.grpc),
+            ("listens", ", ".join(places)),
             ("next", Text(f"{_command(address)} register datasets/NAME DATA", style="cyan")),
         ],
     )

@@ -1,30 +1,31 @@
-"""Resources, versions and events as tables."""
+"""Resources and events as tables."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import datetime
 
-import pyarrow as pa
-from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from alluxio_lance.cli.human import age, count, size
-from alluxio_lance.cli.look import facts, flowing, number, state_text, table, whole
-from alluxio_lance.cli.records import schema_of
-from alluxio_lance.values import Event, Resource, Version
+from alluxio_lance.cli.gate_view import route, stage_text
+from alluxio_lance.cli.human import age, count, size, until
+from alluxio_lance.cli.look import flowing, number, table, version_column, whole
+from alluxio_lance.cli.outcome import moment_text
+from alluxio_lance.governance import ACTIVATION, Promotion, PromotionState
+from alluxio_lance.values import Event, Outcome, Resource, Verb
 
-__all__ = ["history_view", "list_view", "version_view"]
+__all__ = ["deleted_view", "history_view", "list_view"]
 
 
 def list_view(resources: Sequence[Resource], now: datetime) -> Table:
-    """Return one row per resource."""
+    """Return one row per resource; stages have a column only where there is one."""
+    staged = any(each.active and each.active.stage for each in resources)
     view = table(
         None,
         flowing("Resource"),
         whole("Active"),
+        *[whole("Stage")] * staged,
         number("Versions"),
         number("Rows"),
         number("Size"),
@@ -32,9 +33,11 @@ def list_view(resources: Sequence[Resource], now: datetime) -> Table:
     )
     for resource in resources:
         active = resource.active
+        labels = "".join(f"\n{key}={value}" for key, value in sorted(resource.labels.items()))
         view.add_row(
-            f"{resource.type}/{resource.name}",
+            Text.assemble(f"{resource.type}/{resource.name}", (labels, "dim")),
             Text(str(active), style="green") if active else Text("none", style="dim"),
+            *[stage_text(active.stage if active else None)] * staged,
             count(resource.versions),
             count(active.num_rows) if active else "",
             size(active.num_bytes) if active else "",
@@ -43,105 +46,85 @@ def list_view(resources: Sequence[Resource], now: datetime) -> Table:
     return view
 
 
-def version_view(version: Version, versions: Sequence[Version], now: datetime) -> Group:
-    """Return a version's facts, schema, metadata, and its place among its siblings."""
-    gap = Text()
-    parts: list[RenderableType] = [_version_facts(version, now), gap, _schema_table(version), gap]
-    for title, mapping in (("Metadata", version.metadata), ("Provenance", version.provenance)):
-        if mapping:
-            parts += [
-                Text(title, style="bold"),
-                facts([(key, Text(_plain(value))) for key, value in mapping.items()]),
-                gap,
-            ]
-    parts.append(_versions_table(versions, version, now))
-    return Group(*parts)
-
-
-def _plain(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _version_facts(version: Version, now: datetime) -> Table:
-    rows: list[tuple[str, str | Text]] = [
-        ("resource", Text(f"{version.type}/{version.name}", style="bold")),
-        ("version", Text.assemble(str(version), " (Lance ", str(version.version), ")")),
-        ("state", state_text(version.state)),
-        ("rows", count(version.num_rows)),
-        ("size", size(version.num_bytes)),
-        ("made", Text(f"{age(version.created_at, now)} by {version.created_by}")),
-        ("uri", Text(version.uri)),
-        ("location", Text(version.location)),
-        ("hash", Text(version.content_hash)),
-    ]
-    if version.message:
-        rows.insert(3, ("message", Text(version.message)))
-    return facts(rows)
-
-
-def _schema_table(version: Version) -> Table:
-    view = table("Schema", flowing("Column"), flowing("Type"), whole("Nulls"))
-    for field in schema_of(version):
-        view.add_row(Text(field.name), Text(_type_text(field.type)), "may occur" if field.nullable else "never")
-    return view
-
-
-def _type_text(type: pa.DataType) -> str:
-    if isinstance(type, pa.FixedShapeTensorType):
-        return f"tensor of {type.value_type}[{', '.join(map(str, type.shape))}]"
-    return str(type)
-
-
-def _versions_table(versions: Sequence[Version], shown: Version, now: datetime) -> Table:
-    view = table(
-        "Versions",
-        whole(""),
-        whole("Version"),
-        number("Lance"),
-        whole("State"),
-        number("Rows"),
-        whole("Made"),
-        flowing("Message"),
-    )
-    for version in versions:
+def deleted_view(resources: Sequence[Resource], now: datetime) -> Table:
+    """Return one row per deleted resource, and until when it can come back."""
+    view = table(None, flowing("Resource"), number("Versions"), whole("Deleted"), whole("Purged"), whole("Until"))
+    for resource in resources:
+        gone = resource.purge_at
         view.add_row(
-            "→" if version.semver == shown.semver else "",
-            str(version),
-            str(version.version),
-            state_text(version.state),
-            count(version.num_rows),
-            age(version.created_at, now),
-            Text(version.message),
+            f"{resource.type}/{resource.name}",
+            count(resource.versions),
+            age(resource.updated_at, now),
+            Text(until(gone, now), style="red") if gone else "",
+            moment_text(gone) if gone else "",
         )
     return view
 
 
-def history_view(events: Sequence[Event], now: datetime) -> Table:
-    """Return one row per event, oldest first."""
-    view = table(
-        None,
-        whole("When"),
-        whole("Verb"),
-        whole("Version"),
-        whole("Before → after"),
-        flowing("By"),
-        flowing("Message"),
-    )
+def history_view(
+    events: Sequence[Event], now: datetime, promotions: Sequence[Promotion] = (), *, whole_name: bool = False
+) -> Table:
+    """Return one row per event, oldest first.
+
+    Parameters
+    ----------
+    promotions
+        Those of the resource: what moved from which stage to which.
+    whole_name
+        Say which resource each row is about.
+    """
+    moves = _moves(events, promotions)
+    moved = flowing("Active, stage" if moves else "Active")
+    columns = [whole("When"), whole("Verb"), *[flowing("Resource")] * whole_name]
+    columns += [version_column("Version", (event.semver or "" for event in events)), moved]
+    view = table(None, *columns, flowing("By, from"), flowing("Message"))
     for event in events:
         view.add_row(
             age(event.at, now),
-            Text(event.verb.value, style="bold"),
+            _verb(event),
+            *[f"{event.type}/{event.name}"] * whole_name,
             event.semver or "all",
-            _move(event),
-            Text(event.actor),
+            _move(event, moves.get(event.sequence)),
+            _by(event),
             Text(event.message),
         )
     return view
 
 
-def _move(event: Event) -> Text:
+def _moves(events: Sequence[Event], promotions: Sequence[Promotion]) -> dict[int, str]:
+    """Return by event from which stage to which it moved a version.
+
+    A promotion and the event of its move are written in one transaction, at about the same time.
+    """
+    found: dict[int, str] = {}
+    for promotion in promotions:
+        decided = promotion.decided_at
+        if promotion.state is not PromotionState.DONE or promotion.to == ACTIVATION or decided is None:
+            continue
+        candidates = [
+            event
+            for event in events
+            if event.verb is Verb.PROMOTE and event.outcome is Outcome.DONE and event.semver == promotion.semver
+        ]
+        if candidates:
+            nearest = min(candidates, key=lambda event: abs(event.at - decided))
+            found[nearest.sequence] = route(promotion)
+    return found
+
+
+def _verb(event: Event) -> Text:
+    denied = event.outcome is Outcome.DENIED
+    return Text(f"{event.verb.value}{' ✗' if denied else ''}", style="bold red" if denied else "bold")
+
+
+def _by(event: Event) -> Text:
+    return Text(event.actor) if not event.origin else Text.assemble(event.actor, "\n", (event.origin, "dim"))
+
+
+def _move(event: Event, stage: str | None) -> Text:
     before, after = (_short(name) for name in (event.before, event.after))
-    return Text(before, style="dim") if before == after else Text(f"{before} → {after}")
+    pointer = Text(before, style="dim") if before == after else Text(f"{before} → {after}")
+    return pointer if stage is None else Text.assemble(pointer, "\n", (stage, "magenta"))
 
 
 def _short(full_name: str | None) -> str:

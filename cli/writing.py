@@ -5,21 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from rich.text import Text
 from typer import Argument, Context, Option
 
-from alluxio_lance.cli.human import count, size
-from alluxio_lance.cli.look import print_facts, state_text
-from alluxio_lance.cli.options import Json, Message, Metadata, MetadataFile, RequestId, Target
+from alluxio_lance.cli.advising import advised
+from alluxio_lance.cli.options import Bump, Json, Message, Metadata, MetadataFile, NoWait, RequestId, Target
+from alluxio_lance.cli.outcome import print_version
 from alluxio_lance.cli.pairs import json_pairs, metadata_from
 from alluxio_lance.cli.progress import progress_bar
-from alluxio_lance.cli.records import schema_of, version_record
-from alluxio_lance.cli.session import Session, session_of
+from alluxio_lance.cli.returning import check_wait, when_back
+from alluxio_lance.cli.session import session_of
 from alluxio_lance.cli.target import plain_target
 from alluxio_lance.errors import InvalidArgument, NotFound
 from alluxio_lance.values import Version
 
-__all__ = ["print_version", "register", "update"]
+__all__ = ["register", "update"]
 
 _Format = Annotated[
     str | None,
@@ -59,7 +58,12 @@ def register(
     """Bring a new dataset in, as version 1.0.0."""
     session, name = session_of(context), plain_target(resource)
     path = _path(data)
-    with session.manager() as manager, progress_bar(session.err, silent=as_json) as on_progress:
+    subject = f"{name.type}/{name.name}"
+    with (
+        session.manager() as manager,
+        advised(session, subject, f"activate {subject}@VERSION"),
+        progress_bar(session.err, silent=as_json) as on_progress,
+    ):
         made = manager.register_resource(
             name.type,
             name.name,
@@ -91,15 +95,7 @@ def update(
         list[str] | None,
         Option("--on", metavar="COLUMN", help="A key column of an upsert; repeat it.", show_default=False),
     ] = None,
-    bump: Annotated[
-        Literal["major", "minor", "patch"] | None,
-        Option(
-            "--bump",
-            metavar="NUMBER",
-            help="major, minor or patch grows, where the change shall not decide.",
-            show_default=False,
-        ),
-    ] = None,
+    bump: Bump = None,
     version: _Version = None,
     message: Message = "",
     metadata: Metadata = None,
@@ -107,6 +103,11 @@ def update(
     format: _Format = None,
     option: _Options = None,
     no_activate: _NoActivate = False,
+    branch: Annotated[
+        str | None,
+        Option("--branch", metavar="BRANCH", help="Go on with this branch, on it; see `branch`.", show_default=False),
+    ] = None,
+    no_wait: NoWait = False,
     request_id: RequestId = None,
     as_json: Json = False,
 ) -> None:
@@ -115,23 +116,31 @@ def update(
     path = None if data is None else _path(data)
     if (mode == "upsert") is not bool(on):
         raise InvalidArgument("--mode upsert and --on COLUMN, its key, go together: give both or neither")
-    with session.manager() as manager, progress_bar(session.err, silent=as_json) as on_progress:
-        made = manager.update_resource(
-            name.type,
-            name.name,
-            path,
-            mode=mode,
-            on=on or None,
-            bump=bump,
-            version=version,
-            message=message,
-            metadata=metadata_from(metadata or (), metadata_file),
-            activate=not no_activate,
-            format=format,
-            options=json_pairs("--option", option) if option else None,
-            request_id=request_id,
-            on_progress=on_progress,
-        )
+    check_wait(session, wait=not no_wait)
+    subject = f"{name.type}/{name.name}"
+    with session.manager() as manager, advised(session, subject, f"activate {subject}@VERSION"):
+
+        def work() -> Version:
+            with progress_bar(session.err, silent=as_json) as on_progress:
+                return manager.update_resource(
+                    name.type,
+                    name.name,
+                    path,
+                    mode=mode,
+                    on=on or None,
+                    bump=bump,
+                    version=version,
+                    message=message,
+                    metadata=metadata_from(metadata or (), metadata_file),
+                    activate=not no_activate,
+                    branch=branch,
+                    format=format,
+                    options=json_pairs("--option", option) if option else None,
+                    request_id=request_id,
+                    on_progress=on_progress,
+                )
+
+        made = when_back(session, manager, name, branch, work, wait=not no_wait, silent=as_json)
     print_version(session, "updated", made, as_json=as_json)
 
 
@@ -141,30 +150,3 @@ def _path(data: str) -> Path:
     if not path.exists():
         raise NotFound(f"there is no {path}: give a file or a folder that exists")
     return path
-
-
-def print_version(session: Session, done: str, version: Version, *, as_json: bool) -> None:
-    """Print what a verb made or moved to, and what to do next."""
-    if as_json:
-        session.print_json({"version": version_record(version)})
-        return
-    head = Text.assemble(
-        done,
-        " ",
-        (f"{version.type}/{version.name}", "bold"),
-        ": ",
-        (str(version), "bold"),
-        "  ",
-        state_text(version.state),
-    )
-    session.out.print(head, soft_wrap=True)
-    print_facts(
-        session.out,
-        [
-            ("rows", count(version.num_rows)),
-            ("size", size(version.num_bytes)),
-            ("columns", ", ".join(field.name for field in schema_of(version))),
-            ("uri", version.uri),
-            ("next", Text(f"{session.command} show {version.type}/{version.name}@{version.semver}", style="cyan")),
-        ],
-    )

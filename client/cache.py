@@ -11,6 +11,7 @@ from typing import Any, Self
 from alluxio_lance.address import Address
 from alluxio_lance.client import wire
 from alluxio_lance.client.channel import Channel
+from alluxio_lance.codes import PAGES
 from alluxio_lance.errors import Unavailable
 from alluxio_lance.layout import Pages
 from alluxio_lance.v1 import cache_pb2 as pb
@@ -115,18 +116,25 @@ class RemoteCache:
         found = address if isinstance(address, Address) else Address.find(address)
         return cls(Channel.connect(found, timeout))
 
-    def prefetch(self, uri: str, columns: Sequence[str] = ()) -> Iterator[Progress]:
+    def prefetch(self, uri: str, columns: Sequence[str] = (), *, wait: bool = False) -> Iterator[Progress]:
         """Make a version hot and yield how far it is; the last one has all rows.
+
+        Parameters
+        ----------
+        wait
+            When it is in the cold tier: wait until it is back, and yield how far that is, too.
 
         Raises
         ------
+        Restoring
+            When it is in the cold tier and ``wait`` is off: its restore is under way.
         NoSpace
             When it does not fit, with ``budget`` and ``need``.
         NotFound
             When there is no such version or column.
         """
         with self._channel.speaking() as stubs:
-            call = stubs.cache.Prefetch(pb.PrefetchRequest(uri=uri, columns=columns))
+            call = stubs.cache.Prefetch(pb.PrefetchRequest(uri=uri, columns=columns, wait=wait))
             try:
                 for response in call:
                     yield wire.progress(response.progress)
@@ -209,7 +217,7 @@ def _resident(message: pb.ResidentVersion) -> ResidentVersion:
         segments=message.segments,
         columns=tuple(message.columns),
         rows=message.rows,
-        pages=wire.PAGES.get(message.pages),
+        pages=PAGES.value_if_any(message.pages),
         leases=message.leases,
         last_opened_at=wire.moment(message.last_opened_at) if message.HasField("last_opened_at") else None,
         load_seconds=message.load_seconds,

@@ -1,4 +1,4 @@
-"""The way to the sidecar of this node: a connection to the door, which proves who calls, and a gRPC channel beside it."""
+"""The way to a sidecar: on this node a connection to the door, which proves who calls, and a gRPC channel beside it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from typing import Any, Final, Self
 
 import grpc
 
-from alluxio_lance.address import Address
+from alluxio_lance.address import Address, RemoteAddress
 from alluxio_lance.client import wire
+from alluxio_lance.client.credentials import Credentials, Signed
 from alluxio_lance.client.door import Door
 from alluxio_lance.errors import AlluxioLanceError, Internal, InvalidArgument, Unavailable, from_wire
 from alluxio_lance.layout import Layout
 from alluxio_lance.v1 import cache_pb2
 from alluxio_lance.v1.cache_pb2_grpc import CacheStub
+from alluxio_lance.v1.governance_pb2_grpc import GovernanceStub
 from alluxio_lance.v1.lifecycle_pb2_grpc import LifecycleStub
 
 __all__ = ["Channel", "Stubs"]
@@ -35,62 +37,54 @@ _OPTIONS: Final = (
 )
 
 
-class _Signed(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor, grpc.StreamStreamClientInterceptor):
-    """Puts the session on every call."""
-
-    def __init__(self, session: str) -> None:
-        self._entry = (_SESSION, session)
-
-    def _signed(self, details: Any) -> Any:
-        return details._replace(metadata=[*(details.metadata or ()), self._entry])
-
-    def intercept_unary_unary(self, continuation: Callable[..., Any], client_call_details: Any, request: Any) -> Any:
-        return continuation(self._signed(client_call_details), request)
-
-    def intercept_unary_stream(self, continuation: Callable[..., Any], client_call_details: Any, request: Any) -> Any:
-        return continuation(self._signed(client_call_details), request)
-
-    def intercept_stream_stream(
-        self, continuation: Callable[..., Any], client_call_details: Any, request_iterator: Any
-    ) -> Any:
-        return continuation(self._signed(client_call_details), request_iterator)
-
-
 @dataclass(frozen=True, slots=True)
 class Stubs:
-    """One connection: its calls carry the session."""
+    """One connection: its calls carry the session, and the token if there is one."""
 
-    door: Door
+    door: Door | None
+    """None over the network."""
     channel: grpc.Channel
     lifecycle: LifecycleStub
+    governance: GovernanceStub
     cache: CacheStub
 
     @classmethod
-    def connect(cls, address: Address, timeout: float) -> Stubs:
-        """Say hello at the door and open a channel.
+    def connect(cls, address: Address | RemoteAddress, timeout: float) -> Stubs:
+        """Say hello at the door, on this node, and open a channel.
 
         Raises
         ------
         Unavailable
             When nobody answers.
+        InvalidArgument
+            When the token or a certificate of the environment cannot be used.
         """
-        door = Door.connect(address, timeout)
+        credentials = Credentials.find()
+        door = Door.connect(address, timeout) if isinstance(address, Address) else None
         try:
-            plain = grpc.insecure_channel(address.grpc, options=_OPTIONS)
+            plain = (
+                grpc.insecure_channel(address.grpc, options=_OPTIONS)
+                if isinstance(address, Address)
+                else credentials.open(address, _OPTIONS)
+            )
             try:
                 _wait_until_ready(plain, address, timeout)
-                signed = grpc.intercept_channel(plain, _Signed(door.session))
-                return cls(door, plain, LifecycleStub(signed), CacheStub(signed))
+                session = () if door is None else ((_SESSION, door.session),)
+                signed = grpc.intercept_channel(plain, Signed((*session, *credentials.metadata)))
+                return cls(door, plain, LifecycleStub(signed), GovernanceStub(signed), CacheStub(signed))
             except BaseException:
                 plain.close()
                 raise
         except BaseException:
-            door.close()
+            if door is not None:
+                door.close()
             raise
 
     @property
     def alive(self) -> bool:
-        """Whether the sidecar still holds its end of the door."""
+        """Whether the sidecar still holds its end of the door; over the network gRPC connects again by itself."""
+        if self.door is None:
+            return True
         if self.door.closed:
             return False
         # The sidecar never speaks first here: what can be read is the end.
@@ -101,7 +95,8 @@ class Stubs:
     def close(self) -> None:
         """Close both; calls under way are cancelled."""
         self.channel.close()
-        self.door.close()
+        if self.door is not None:
+            self.door.close()
 
 
 class Channel:
@@ -110,12 +105,12 @@ class Channel:
     Parameters
     ----------
     address
-        The run folder.
+        The run folder, or another node.
     timeout
         Seconds to wait for the sidecar to answer at all; calls themselves take as long as they take.
     """
 
-    def __init__(self, address: Address, stubs: Stubs, timeout: float) -> None:
+    def __init__(self, address: Address | RemoteAddress, stubs: Stubs, timeout: float) -> None:
         self._address = address
         self._stubs = stubs
         self._timeout = timeout
@@ -123,7 +118,7 @@ class Channel:
         self._turn = threading.Lock()
 
     @classmethod
-    def connect(cls, address: Address, timeout: float = 10.0) -> Channel:
+    def connect(cls, address: Address | RemoteAddress, timeout: float = 10.0) -> Channel:
         """Connect.
 
         Raises
@@ -134,14 +129,14 @@ class Channel:
         return cls(address, Stubs.connect(address, timeout), timeout)
 
     @property
-    def address(self) -> Address:
+    def address(self) -> Address | RemoteAddress:
         """Where the sidecar is."""
         return self._address
 
     @property
-    def instance(self) -> str:
-        """The run of the sidecar that was connected to last."""
-        return self._stubs.door.instance
+    def instance(self) -> str | None:
+        """The run of the sidecar that was connected to last; None over the network."""
+        return None if self._stubs.door is None else self._stubs.door.instance
 
     @contextmanager
     def speaking(self) -> Iterator[Stubs]:
@@ -160,7 +155,9 @@ class Channel:
 
     # -- leases, for what maps shared memory -----------------------------------------------------------------------
 
-    def open_version(self, uri: str, columns: Sequence[str] = (), timeout: float | None = None) -> tuple[str, Layout]:
+    def open_version(
+        self, uri: str, columns: Sequence[str] = (), timeout: float | None = None, *, waited_for: str = ""
+    ) -> tuple[str, Layout]:
         """Make a version hot and take a lease on it.
 
         Parameters
@@ -171,6 +168,8 @@ class Channel:
             Only these; all when empty.
         timeout
             Seconds to wait for a load; None as long as it takes.
+        waited_for
+            The operation that an earlier `Restoring` named: when it failed, this call fails in the same way.
 
         Returns
         -------
@@ -178,7 +177,8 @@ class Channel:
             The lease's token, to attach at the door within 30 seconds, and the layout.
         """
         with self.speaking() as stubs:
-            response = stubs.cache.Open(cache_pb2.OpenRequest(uri=uri, columns=columns), timeout=timeout)
+            request = cache_pb2.OpenRequest(uri=uri, columns=columns, waited_for=waited_for)
+            response = stubs.cache.Open(request, timeout=timeout)
         return response.lease, wire.layout(response.layout)
 
     def renew_lease(self, lease: str) -> None:
@@ -226,7 +226,7 @@ class Channel:
         return _TRANSLATIONS.get(code, _foreign)(self._address, f"{code.name}: {details}")
 
 
-def _wait_until_ready(channel: grpc.Channel, address: Address, timeout: float) -> None:
+def _wait_until_ready(channel: grpc.Channel, address: Address | RemoteAddress, timeout: float) -> None:
     """Ask for the sidecar's health. gRPC's own future would do, but its polling makes every close take 0.2 s."""
     check: Callable[..., Any] = channel.unary_unary("/grpc.health.v1.Health/Check")
     try:
@@ -238,41 +238,52 @@ def _wait_until_ready(channel: grpc.Channel, address: Address, timeout: float) -
         ) from error
 
 
-def _unreachable(address: Address, why: str) -> AlluxioLanceError:
+def _name(address: Address | RemoteAddress) -> str:
+    return str(address.run_folder if isinstance(address, Address) else address)
+
+
+def _unreachable(address: Address | RemoteAddress, why: str) -> AlluxioLanceError:
+    advice = (
+        "start one with `alluxio-lance up`, or name its run folder in ALLUXIO_LANCE_ADDRESS"
+        if isinstance(address, Address)
+        else "check host and port, that the sidecar listens there (listen), and whose certificate it shows "
+        "(ALLUXIO_LANCE_CA)"
+        if address.tls
+        else "check host and port, and that the sidecar listens there (listen) without TLS"
+    )
     return Unavailable(
-        f"no sidecar answers at {address.grpc} ({why}) - start one with `alluxio-lance up`, or name its run folder in "
-        "ALLUXIO_LANCE_ADDRESS",
+        f"no sidecar answers at {address.grpc} ({why}) - {advice}",
         what="sidecar",
-        address=str(address.run_folder),
+        address=_name(address),
     )
 
 
-def _late(address: Address, why: str) -> AlluxioLanceError:
+def _late(address: Address | RemoteAddress, why: str) -> AlluxioLanceError:
     return Unavailable(
         f"the sidecar at {address.grpc} did not finish in time ({why}) - it may go on: ask again, or wait longer",
         what="sidecar",
-        address=str(address.run_folder),
+        address=_name(address),
     )
 
 
-def _too_large(address: Address, why: str) -> AlluxioLanceError:
+def _too_large(address: Address | RemoteAddress, why: str) -> AlluxioLanceError:
     return InvalidArgument(f"a message to or from {address.grpc} is larger than {_LARGEST_MESSAGE >> 20} MiB ({why})")
 
 
-def _too_old(address: Address, why: str) -> AlluxioLanceError:
+def _too_old(address: Address | RemoteAddress, why: str) -> AlluxioLanceError:
     return Unavailable(
         f"the sidecar at {address.grpc} does not know this call ({why}) - install the same version of alluxio-lance "
         "on both sides and restart it",
         what="sidecar",
-        address=str(address.run_folder),
+        address=_name(address),
     )
 
 
-def _foreign(address: Address, why: str) -> AlluxioLanceError:
+def _foreign(address: Address | RemoteAddress, why: str) -> AlluxioLanceError:
     return Internal(f"the call to {address.grpc} failed in gRPC itself ({why}) - please report it")
 
 
-_TRANSLATIONS: Final[dict[Any, Callable[[Address, str], AlluxioLanceError]]] = {
+_TRANSLATIONS: Final[dict[Any, Callable[[Address | RemoteAddress, str], AlluxioLanceError]]] = {
     grpc.StatusCode.UNAVAILABLE: _unreachable,
     grpc.StatusCode.CANCELLED: _unreachable,
     grpc.StatusCode.DEADLINE_EXCEEDED: _late,

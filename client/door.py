@@ -13,6 +13,7 @@ import socket
 import struct
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
@@ -191,7 +192,9 @@ class Door:
         """Close this process' end; the leases end when no other process has inherited the connection."""
         if self._subscribed and self._owner == os.getpid() and not self.closed:
             # Wakes a thread that waits in `poll`; a connection that only holds leases must stay up for forked children.
-            self._socket.shutdown(socket.SHUT_RDWR)
+            # When another thread closes it at this moment there is nothing left to shut down.
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
 
     def __enter__(self) -> Self:

@@ -15,6 +15,7 @@ from alluxio_lance.client.lease import Lease
 from alluxio_lance.client.opening import open_lease
 from alluxio_lance.errors import NotFound, Unavailable
 from alluxio_lance.layout import Layout
+from alluxio_lance.manager import OnProgress
 
 __all__ = ["Table"]
 
@@ -28,9 +29,17 @@ class Table:
         self._columns = open_columns(lease.layout, lease.descriptors, self._counters)
 
     @classmethod
-    def open(cls, uri: str, columns: Sequence[str] | None = None, address: str | None = None) -> Table:
-        """Open a version; errors as in `open_lease`."""
-        lease = open_lease(uri, columns, Address.find(address))
+    def open(
+        cls,
+        uri: str,
+        columns: Sequence[str] | None = None,
+        address: str | None = None,
+        *,
+        wait: bool = False,
+        on_progress: OnProgress | None = None,
+    ) -> Table:
+        """Open a version; ``wait``, ``on_progress`` and errors as in `open_lease`."""
+        lease = open_lease(uri, columns, Address.find(address), wait=wait, on_progress=on_progress)
         try:
             return cls(lease)
         except BaseException:

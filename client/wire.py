@@ -3,35 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from alluxio_lance.layout import Column, ColumnKind, Layout, Pages, Region, Segment
+from alluxio_lance.codes import COLUMN_KINDS, KINDS, OUTCOMES, PAGES, STATES, read_verb
+from alluxio_lance.layout import Column, Layout, Region, Segment
 from alluxio_lance.structs import from_struct
 from alluxio_lance.v1 import cache_pb2, common_pb2
-from alluxio_lance.values import Event, Kind, Progress, Resource, State, Verb, Version
+from alluxio_lance.values import Event, Progress, Resource, Version
 
-__all__ = ["PAGES", "event", "layout", "moment", "progress", "resource", "version"]
-
-_STATES: Final = {
-    common_pb2.STATE_REGISTERED: State.REGISTERED,
-    common_pb2.STATE_ACTIVE: State.ACTIVE,
-    common_pb2.STATE_DEPRECATED: State.DEPRECATED,
-    common_pb2.STATE_ARCHIVED: State.ARCHIVED,
-    common_pb2.STATE_DELETED: State.DELETED,
-}
-_KINDS: Final = {common_pb2.KIND_DATASET: Kind.DATASET, common_pb2.KIND_MODEL: Kind.MODEL}
-_COLUMN_KINDS: Final = {
-    cache_pb2.COLUMN_KIND_FIXED: ColumnKind.FIXED,
-    cache_pb2.COLUMN_KIND_VARIABLE: ColumnKind.VARIABLE,
-    cache_pb2.COLUMN_KIND_ARROW: ColumnKind.ARROW,
-}
-PAGES: Final = {
-    cache_pb2.PAGES_SMALL: Pages.SMALL,
-    cache_pb2.PAGES_TRANSPARENT: Pages.TRANSPARENT,
-    cache_pb2.PAGES_HUGE: Pages.HUGE,
-}
+__all__ = ["event", "layout", "moment", "progress", "resource", "version"]
 
 
 def moment(message: Timestamp) -> datetime:
@@ -47,7 +28,7 @@ def version(message: common_pb2.Version) -> Version:
         semver=message.semver,
         version=message.version,
         content_hash=message.content_hash,
-        state=_STATES[message.state],
+        state=STATES.value(message.state),
         location=message.location,
         num_rows=message.num_rows,
         num_bytes=message.num_bytes,
@@ -58,6 +39,14 @@ def version(message: common_pb2.Version) -> Version:
         created_at=moment(message.created_at),
         created_by=message.created_by,
         operation=message.operation,
+        branch=message.branch,
+        stage=message.stage if message.HasField("stage") else None,
+        tags=tuple(message.tags),
+        metrics=from_struct(message.metrics),
+        cold_bytes=message.cold_bytes if message.HasField("cold_bytes") else None,
+        archived_at=moment(message.archived_at) if message.HasField("archived_at") else None,
+        read_at=moment(message.read_at) if message.HasField("read_at") else None,
+        purge_at=moment(message.purge_at) if message.HasField("purge_at") else None,
     )
 
 
@@ -66,11 +55,14 @@ def resource(message: common_pb2.Resource) -> Resource:
     return Resource(
         type=message.type,
         name=message.name,
-        kind=_KINDS[message.kind],
+        kind=KINDS.value(message.kind),
         active=version(message.active) if message.HasField("active") else None,
         versions=message.versions,
         created_at=moment(message.created_at),
         updated_at=moment(message.updated_at),
+        labels=dict(message.labels),
+        branches=tuple(message.branches),
+        purge_at=moment(message.purge_at) if message.HasField("purge_at") else None,
     )
 
 
@@ -79,7 +71,7 @@ def event(message: common_pb2.Event) -> Event:
     return Event(
         sequence=message.sequence,
         at=moment(message.at),
-        verb=Verb(message.verb),
+        verb=read_verb(message.verb),
         type=message.type,
         name=message.name,
         actor=message.actor,
@@ -88,6 +80,10 @@ def event(message: common_pb2.Event) -> Event:
         after=message.after if message.HasField("after") else None,
         semver=message.semver if message.HasField("semver") else None,
         message=message.message,
+        origin=message.origin,
+        request_id=message.request_id if message.HasField("request_id") else None,
+        outcome=OUTCOMES.value(message.outcome),
+        hash=message.hash,
     )
 
 
@@ -112,6 +108,7 @@ def layout(message: cache_pb2.Layout) -> Layout:
         content_hash=message.content_hash,
         num_rows=message.num_rows,
         shard_rows=message.shard_rows,
+        branch=message.branch,
         columns=tuple(_column(column) for column in message.columns),
     )
 
@@ -119,7 +116,7 @@ def layout(message: cache_pb2.Layout) -> Layout:
 def _column(message: cache_pb2.Column) -> Column:
     return Column(
         name=message.name,
-        kind=_COLUMN_KINDS[message.kind],
+        kind=COLUMN_KINDS.value(message.kind),
         dtype=message.dtype,
         shape=tuple(message.shape),
         nullable=message.nullable,
@@ -134,7 +131,7 @@ def _segment(message: cache_pb2.Segment) -> Segment:
         id=message.id,
         rows=message.rows,
         length=message.length,
-        pages=PAGES[message.pages],
+        pages=PAGES.value(message.pages),
         data=_region(message.data),
         offsets=_region(message.offsets),
         validity=_region(message.validity),

@@ -15,6 +15,7 @@ from typing import Any
 import structlog
 
 from alluxio_lance.errors import Conflict, Unavailable
+from alluxio_lance.governance import Identity
 from alluxio_lance.lifecycle.ports import Catalog, Operation, OperationState, Owner
 from alluxio_lance.lifecycle.process import is_dead
 from alluxio_lance.values import Verb
@@ -78,7 +79,14 @@ class Journal:
     # -- beginning and ending ------------------------------------------------------------------------------------------
 
     def begin(
-        self, verb: Verb, type: str, name: str, *, actor: str, params: Mapping[str, Any], request_id: str | None
+        self,
+        verb: Verb,
+        type: str,
+        name: str,
+        *,
+        identity: Identity,
+        params: Mapping[str, Any],
+        request_id: str | None,
     ) -> tuple[Operation, bool]:
         """Record an operation (True), or find the one that was recorded under the same request id (False)."""
         now = datetime.now(UTC)
@@ -87,7 +95,8 @@ class Journal:
             verb=verb,
             type=type,
             name=name,
-            actor=actor,
+            actor=identity.actor,
+            origin=identity.origin,
             owner=self.owner,
             params=params,
             request_id=request_id,
@@ -120,6 +129,10 @@ class Journal:
             _working.discard(id)
             self._mine.discard(id)
 
+    def forget(self, operation: Operation) -> None:
+        """Say that this process does not work on an operation that it began: whoever comes next mends it."""
+        self._stop(operation.id)
+
     @staticmethod
     def _check_same(found: Operation, wanted: Operation) -> None:
         if (found.verb, found.type, found.name) != (wanted.verb, wanted.type, wanted.name):
@@ -132,7 +145,7 @@ class Journal:
         """Keep an operation's heartbeat going while the block works on it."""
 
         def step(done: str) -> None:
-            self.catalog.record_step(operation.id, done)
+            self.catalog.record_step(operation.id, done, owner=operation.owner)
             self.observe(operation.verb, done)
 
         self._start(operation.id)
@@ -172,6 +185,27 @@ class Journal:
                 return False
         return operation.owner == self.owner or is_dead(operation, self.owner, datetime.now(UTC), self.ttl)
 
+    def pause(self, seconds: float) -> None:
+        """Wait for a while.
+
+        Raises
+        ------
+        Unavailable
+            When the manager is closed meanwhile.
+        """
+        if self._ended.wait(seconds):
+            raise Unavailable("the manager was closed while it waited: try again", what="manager")
+
+    def owns(self, running: Running) -> bool:
+        """Tell whether an operation is still this process' own, and the resource's lock its: asked before what cannot be undone.
+
+        Whoever stood still for longer than the heartbeat holds may find that another process has ended its work.
+        """
+        found = self.catalog.operation(running.id)
+        if found.state is not OperationState.PENDING or found.owner != self.owner:
+            return False
+        return self.catalog.try_lock(found.type, found.name, found.id, self.ttl) is None
+
     # -- the commit lock -----------------------------------------------------------------------------------------------
 
     @contextmanager
@@ -195,7 +229,8 @@ class Journal:
         deadline = time.monotonic() + patience
         while (holder_id := self.catalog.try_lock(operation.type, operation.name, operation.id, self.ttl)) is not None:
             holder = self.catalog.operation(holder_id)
-            if holder.state is not OperationState.PENDING or self.is_dead(holder):
+            # One that has ended meanwhile has given the lock free, and its own process settles it.
+            if holder.state is OperationState.PENDING and self.is_dead(holder):
                 recover(holder)
             elif time.monotonic() >= deadline:
                 raise Conflict(

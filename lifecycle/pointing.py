@@ -1,4 +1,4 @@
-"""The verbs that move the pointer and no data: activate, deprecate, rollback.
+"""The verbs that move the pointer and no data, and ask no gate: deprecate, rollback.
 
 They take no commit lock, so that a rollback never waits for a long update: each is one transaction of the catalog, and an
 update that ends afterwards sees that the pointer moved and leaves it where it is.
@@ -8,33 +8,49 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from alluxio_lance.errors import Internal, NotActive
+from alluxio_lance.errors import Conflict, Internal, InvalidArgument, NotActive
 from alluxio_lance.lifecycle.journal import Running
 from alluxio_lance.lifecycle.ports import Catalog, Change
+from alluxio_lance.lifecycle.rules import RulesBook, StageGraph
 from alluxio_lance.lifecycle.states import check_transition
 from alluxio_lance.lifecycle.uri import ResourceName, parse_selector
 from alluxio_lance.values import Event, State, Verb, Version
 
-__all__ = ["Pointer"]
+__all__ = ["Pointer", "events_of"]
 
 _PAGE = 1000
+_TRIES = 10
 
 
 class Pointer:
-    """Activate, deprecate and roll back over a catalog."""
+    """Deprecate and roll back over a catalog. Activation asks gates: see `Promoter`."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, book: RulesBook) -> None:
         self._catalog = catalog
-
-    def activate(self, running: Running, selector: str, message: str) -> Version:
-        """Move the pointer to a version; moving it to where it is already is recorded and changes nothing."""
-        target = self._find(running, selector)
-        return self._move(running, target, message)
+        self._book = book
 
     def rollback(self, running: Running, selector: str | None, message: str) -> Version:
-        """Move the pointer to an earlier version."""
-        target = self._find(running, selector) if selector else self._previous(running)
-        return self._move(running, target, message)
+        """Move the pointer to an earlier version, and with it the stage that goes with it. No gate is asked.
+
+        Raises
+        ------
+        NotActive
+            When there is no earlier version to go back to, or the pointer went away meanwhile.
+        Conflict
+            When other versions move again and again meanwhile.
+        """
+        for _ in range(_TRIES):
+            target = self._find(running, selector) if selector else self._previous(running)
+            _check_main_line(target)
+            if target.state is not State.ACTIVE:
+                check_transition(target, State.ACTIVE)
+            change = self._with_stage(replace(_change(running, target, message), activate=target.semver), target)
+            try:
+                return self._commit(running, change)
+            except Conflict:
+                if self._with_stage(change, self._find(running, target.semver)) == change:
+                    raise
+        raise Conflict(f"versions of {running.operation.type}/{running.operation.name} move all the time: try again")
 
     def deprecate(self, running: Running, selector: str, message: str) -> Version:
         """Mark a version; when it is the active one the pointer goes away."""
@@ -48,10 +64,45 @@ class Pointer:
         )
         return self._commit(running, change)
 
-    def _move(self, running: Running, target: Version, message: str) -> Version:
-        if target.state is not State.ACTIVE:
-            check_transition(target, State.ACTIVE)
-        return self._commit(running, replace(_change(running, target, message), activate=target.semver))
+    def before(self, type: str, name: str) -> Version | None:
+        """Find the version to which a rollback by itself goes: never one that a rollback has left.
+
+        Two rollbacks by hand lead back to where one was; those that nobody watches must go on in one direction, or an
+        alert that stays would move the pointer to and fro.
+        """
+        past: list[str] = []
+        for event in _of_this_life(self._catalog, type, name):
+            if event.before == event.after or event.after is None:
+                continue
+            if event.verb is Verb.ROLLBACK and event.after in past:
+                del past[past.index(event.after) + 1 :]
+            else:
+                past = [each for each in past if each != event.after] + [event.after]
+        usable = self._usable(type, name)
+        return next((usable[each] for each in reversed(past[:-1]) if each in usable), None)
+
+    def _with_stage(self, change: Change, target: Version) -> Change:
+        """Let the stage that goes with the pointer go with it: from who loses the pointer to who gets it."""
+        resource = self._catalog.resource(change.type, change.name)
+        losing = resource.active if resource else None
+        stages: dict[str, str | None] = {}
+        holders: dict[str, tuple[str, ...]] = {}
+        graph = StageGraph(self._book.current())
+        if losing is not None and losing.semver != target.semver and graph.moving_with_pointer(losing.stage):
+            assert losing.stage is not None
+            stage = graph.target(losing.stage)
+            everyone = self._catalog.versions(change.type, change.name)
+            held = tuple(each.semver for each in everyone if each.stage == losing.stage)
+            going = held if stage.holders == "one" else (losing.semver,)
+            stages = {**dict.fromkeys(going, stage.displaced), target.semver: losing.stage}
+            holders = {losing.stage: held} if stage.holders == "one" else {}
+        return replace(
+            change,
+            stages=stages,
+            stage_holders=holders,
+            standing={target.semver: (target.state, target.stage)},
+            still_active=(losing.semver,) if losing else (),
+        )
 
     def _commit(self, running: Running, change: Change) -> Version:
         version = self._catalog.commit(running.id, change, locked=False)
@@ -63,29 +114,45 @@ class Pointer:
         operation = running.operation
         return self._catalog.find(ResourceName(operation.type, operation.name, parse_selector(selector)))
 
+    def _usable(self, type: str, name: str) -> dict[str, Version]:
+        versions = self._catalog.versions(type, name, branch="")
+        return {str(version): version for version in versions if version.state is State.REGISTERED}
+
     def _previous(self, running: Running) -> Version:
         """Find the version that was active before the one that is active now, and may still be used."""
         operation = running.operation
-        versions = self._catalog.versions(operation.type, operation.name)
-        usable = {str(version): version for version in versions if version.state is State.REGISTERED}
-        for event in reversed(self.events(operation.type, operation.name)):
-            if event.verb is Verb.DELETE:
-                break  # what comes before is about another resource of this name
+        usable = self._usable(operation.type, operation.name)
+        for event in reversed(_of_this_life(self._catalog, operation.type, operation.name)):
             if event.before in usable:
                 return usable[event.before]
         raise NotActive(
             f"{operation.type}/{operation.name} has no version that was active before and is still in use: name one, see `alluxio-lance show {operation.type}/{operation.name}`"
         )
 
-    def events(self, type: str, name: str) -> list[Event]:
-        """List all that was ever done under a name, oldest first."""
-        found: list[Event] = []
-        while True:
-            after = found[-1].sequence if found else 0
-            page = self._catalog.events(after=after, type=type, name=name, limit=_PAGE)
-            found += page
-            if len(page) < _PAGE:
-                return found
+
+def _of_this_life(catalog: Catalog, type: str, name: str) -> list[Event]:
+    """List what was done to a resource since an earlier one of its name was purged."""
+    events = events_of(catalog, type, name)
+    ends = [index for index, event in enumerate(events) if event.verb is Verb.PURGE and event.semver is None]
+    return events[ends[-1] + 1 :] if ends else events
+
+
+def _check_main_line(version: Version) -> None:
+    if version.branch:
+        raise InvalidArgument(
+            f"{version.type}/{version.name} {version.semver} lies on branch {version.branch}, and only the main line is active: merge it first"
+        )
+
+
+def events_of(catalog: Catalog, type: str, name: str) -> list[Event]:
+    """List all that was ever done under a name, oldest first."""
+    found: list[Event] = []
+    while True:
+        after = found[-1].sequence if found else 0
+        page = catalog.events(after=after, type=type, name=name, limit=_PAGE)
+        found += page
+        if len(page) < _PAGE:
+            return found
 
 
 def _change(running: Running, target: Version, message: str) -> Change:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from alluxio_lance.lifecycle.ports import Operation, Owner
 
-__all__ = ["current_owner", "default_actor", "is_dead"]
+__all__ = ["current_owner", "default_actor", "is_dead", "start_ticks"]
 
 
 @cache
@@ -21,7 +21,7 @@ def _boot() -> str:
     return f"{boot}:{Path('/proc/self/ns/pid').stat().st_ino}"
 
 
-def _start_ticks(pid: int) -> int | None:
+def start_ticks(pid: int) -> int | None:
     """Read when a process started; None when there is no such process or it is only a zombie."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
@@ -35,7 +35,7 @@ def _start_ticks(pid: int) -> int | None:
 def current_owner(node: str | None = None) -> Owner:
     """Describe this process."""
     pid = os.getpid()
-    started = _start_ticks(pid)
+    started = start_ticks(pid)
     assert started is not None
     return Owner(node=node or socket.gethostname(), boot=_boot(), pid=pid, started=started)
 
@@ -57,4 +57,4 @@ def is_dead(operation: Operation, here: Owner, now: datetime, ttl: float) -> boo
     if now - operation.heartbeat_at > timedelta(seconds=2 * ttl):
         return True
     owner = operation.owner
-    return owner.boot == here.boot and _start_ticks(owner.pid) != owner.started
+    return owner.boot == here.boot and start_ticks(owner.pid) != owner.started

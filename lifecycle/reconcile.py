@@ -2,45 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Protocol
 
 import structlog
 
 from alluxio_lance.errors import NotFound
 from alluxio_lance.lifecycle.journal import Journal, Running
 from alluxio_lance.lifecycle.ports import Operation, OperationState, Store
-from alluxio_lance.lifecycle.removing import Remover
-from alluxio_lance.lifecycle.writing import Writer
-from alluxio_lance.values import Verb
+from alluxio_lance.values import Finding, State, Verb, Version
 
-__all__ = ["Finding", "Reconciler"]
+__all__ = ["Mender", "Reconciler"]
 
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """What reconcile did about one operation."""
+class Mender(Protocol):
+    """A room whose verbs leave something behind when their process dies."""
 
-    operation: str
-    verb: Verb
-    type: str
-    name: str
-    outcome: str
-    """``completed``, ``undone``, ``settled``, or ``failed`` (it is tried again next time)."""
-    reason: str = ""
+    def finish(self, running: Running) -> bool:
+        """Complete an operation whose process died, under the commit lock; False when it has to be undone.
+
+        Then what it left is removed already.
+        """
+        ...
+
+    def is_beyond(self, operation: Operation) -> bool:
+        """Tell whether an operation is past the point from which it can only go on."""
+        ...
+
+    def settle(self, running: Running) -> None:
+        """Do what is left when an operation is committed; again changes nothing."""
+        ...
 
 
 class Reconciler:
     """Mends what dead processes left, of one operation or of all."""
 
-    def __init__(self, journal: Journal, store: Store, writer: Writer, remover: Remover) -> None:
+    def __init__(self, journal: Journal, store: Store, menders: Mapping[Verb, Mender]) -> None:
         self._journal = journal
         self._catalog = journal.catalog
         self._store = store
-        self._writer = writer
-        self._remover = remover
+        self._menders = menders
 
     def all(self) -> list[Finding]:
         """Mend every operation whose process is dead; living ones are left alone."""
@@ -86,17 +90,17 @@ class Reconciler:
         if holder.id != waiting.id:
             self.one(holder)
 
-    @staticmethod
-    def _wrote_nothing(operation: Operation) -> bool:
-        """Tell whether an operation moves a pointer only, or never had the resource's lock."""
-        return operation.step == "begun" or operation.verb in (Verb.ACTIVATE, Verb.DEPRECATE, Verb.ROLLBACK)
+    def is_beyond(self, operation: Operation) -> bool:
+        """Tell whether an operation that raised can only go on: then it is left to be mended, and not undone."""
+        mender = self._menders.get(operation.verb)
+        return mender is not None and mender.is_beyond(operation)
+
+    def _wrote_nothing(self, operation: Operation) -> bool:
+        """Tell whether an operation is a single transaction, or never had the resource's lock."""
+        return operation.step == "begun" or operation.verb not in self._menders
 
     def _mend(self, running: Running, operation: Operation) -> Finding:
-        if operation.verb is Verb.DELETE:
-            completed = self._remover.finish(running)
-        else:
-            completed = self._writer.finish(running) is not None
-        if not completed:
+        if not self._menders[operation.verb].finish(running):
             return self._undo(operation)
         self.settle(running)
         return _finding(operation, "completed")
@@ -109,6 +113,8 @@ class Reconciler:
     def settle(self, running: Running) -> None:
         """Let the Lance tags follow the catalog, the last step of every operation."""
         operation = running.operation
+        if operation.verb in self._menders:
+            self._menders[operation.verb].settle(running)
         location = self._catalog.location(operation.type, operation.name)
         if location is not None and self._store.latest(location) is not None:
             self._mirror(location, operation)
@@ -121,20 +127,28 @@ class Reconciler:
             self._store.mirror_tags(location, wanted)
 
     def _tags(self, operation: Operation) -> dict[str, int | None]:
+        """Tell where the tags have to stand that an operation may have moved; None: there is nothing that plain Lance may open."""
         resource = self._catalog.resource(operation.type, operation.name)
         active = resource.active if resource else None
         tags: dict[str, int | None] = {"active": active.version if active else None}
-        if operation_version := self._about(operation):
-            tags[operation_version[0]] = operation_version[1]
+        hot = self._hot(operation)
+        semver = self._catalog.operation(operation.id).result
+        # Lance does not remove a branch that has tags: only versions of the main line get any.
+        if semver is not None and "-" not in semver:
+            tags[semver] = next((version.version for version in hot if version.semver == semver), None)
+            tags |= {tag: version.version for version in hot if version.semver == semver for tag in version.tags}
+        if operation.verb in (Verb.TAG, Verb.UNTAG):
+            tag = str(operation.params["tag"])
+            tags[tag] = next((version.version for version in hot if tag in version.tags), None)
         return tags
 
-    def _about(self, operation: Operation) -> tuple[str, int] | None:
-        result = self._catalog.operation(operation.id).result
+    def _hot(self, operation: Operation) -> list[Version]:
+        """List the versions of the main line whose rows are in the hot table."""
         try:
-            versions = self._catalog.versions(operation.type, operation.name) if result else []
+            versions = self._catalog.versions(operation.type, operation.name, branch="")
         except NotFound:
-            return None
-        return next(((v.semver, v.version) for v in versions if v.semver == result), None)
+            return []
+        return [version for version in versions if version.state is not State.ARCHIVED]
 
 
 def _finding(operation: Operation, outcome: str, reason: str = "") -> Finding:

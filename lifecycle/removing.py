@@ -1,72 +1,195 @@
-"""How a resource leaves: hidden first, so that no reader can begin; then its table; then its rows."""
+"""How a resource or version leaves: out of sight first, in one transaction; after its time every byte, then the rows."""
 
 from __future__ import annotations
 
-from alluxio_lance.errors import Conflict, NotFound
-from alluxio_lance.lifecycle.journal import Running
-from alluxio_lance.lifecycle.ports import Catalog, Change, Operation, Store
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Final
+
+from alluxio_lance.errors import Conflict, InvalidArgument, NotFound
+from alluxio_lance.lifecycle.journal import Journal, Running
+from alluxio_lance.lifecycle.leaving import check_may_leave, check_unheld, exactly
+from alluxio_lance.lifecycle.ports import Change, Operation, Store, Write
+from alluxio_lance.lifecycle.rules import RulesBook
+from alluxio_lance.values import State
 
 __all__ = ["Remover"]
 
+_BEYOND: Final = ("purging", "dropped", "emptied")
+
 
 class Remover:
-    """Delete over a catalog and a store. The caller holds the commit lock."""
+    """Delete, undelete and purge over a catalog and a store. The caller holds the commit lock.
 
-    def __init__(self, catalog: Catalog, store: Store) -> None:
-        self._catalog = catalog
+    An operation's parameter ``semver`` names the version that it is about; None is the whole resource.
+    """
+
+    def __init__(self, journal: Journal, store: Store, book: RulesBook) -> None:
+        self._journal = journal
+        self._catalog = journal.catalog
         self._store = store
+        self._book = book
+
+    # -- out of sight, and back ----------------------------------------------------------------------------------------
 
     def delete(self, running: Running) -> None:
-        """Remove a resource with all its versions.
-
-        Once it is hidden there is no way back: an error after that leaves the operation pending, and reconcile goes on.
+        """Hide a resource or one of its versions until it is purged.
 
         Raises
         ------
         NotFound
-            When there is no such resource.
-        Conflict
-            When another deletion could not be ended.
+            When there is no such resource or version.
         Leased
-            While a reader holds any version.
+            While a reader holds it, without ``force``.
+        PolicyDenied, InvalidArgument
+            When the version has to stay.
         """
         operation = running.operation
-        if self.is_hidden(operation):
-            raise Conflict(
-                f"{operation.type}/{operation.name} is being deleted, and that has not ended: try again when it has"
+        held = bool(operation.params["force"])
+        until = datetime.now(UTC) + self._book.current().deletion.grace
+        change = _change(operation)
+        if operation.params["semver"] is None:
+            self._visible(operation)
+            self._commit(running, replace(change, hide_until=until, wholly_unheld=not held))
+            return
+        version = exactly(self._catalog, operation)
+        check_may_leave(self._catalog, self._book, version, State.DELETED)
+        if len(self._catalog.versions(operation.type, operation.name, branch=version.branch)) == 1:
+            raise InvalidArgument(
+                f"{version.semver} is the only version of {_line(operation, version.branch)}: delete the {'branch' if version.branch else 'resource'} instead"
             )
-        if self._catalog.resource(operation.type, operation.name) is None:
-            raise NotFound(f"there is no {operation.type}/{operation.name}: see `alluxio-lance list`")
-        self._catalog.hide(operation.id, operation.type, operation.name)
-        running.step("hidden")
-        self._purge(running)
-
-    def finish(self, running: Running) -> bool:
-        """Go on with a deletion whose process died; False when it had not begun in earnest."""
-        if not self.is_hidden(running.operation):
-            return False
-        self._purge(running)
-        return True
-
-    def is_hidden(self, operation: Operation) -> bool:
-        """Tell whether the resource is out of sight, but not yet gone."""
-        return (
-            self._catalog.resource(operation.type, operation.name) is None
-            and self._catalog.location(operation.type, operation.name) is not None
+        hidden = replace(
+            change,
+            states={version.semver: State.DELETED},
+            purge_at=until,
+            unheld=() if held else (version.semver,),
         )
+        self._commit(running, hidden)
+
+    def undelete(self, running: Running) -> None:
+        """Take a deletion back.
+
+        Raises
+        ------
+        NotFound
+            When nothing of that name is deleted.
+        """
+        operation = running.operation
+        change = _change(operation)
+        if operation.params["semver"] is None:
+            self._hidden(operation)
+            self._commit(running, replace(change, unhide=True))
+            return
+        version = exactly(self._catalog, operation, deleted=True)
+        self._commit(running, replace(change, reinstate=(version.semver,)))
+
+    # -- for good ------------------------------------------------------------------------------------------------------
+
+    def purge(self, running: Running) -> None:
+        """Remove what was deleted from every tier.
+
+        Once that has begun there is no way back: an error leaves the operation pending, and reconcile goes on.
+
+        Raises
+        ------
+        NotFound
+            When there is no such resource or version.
+        InvalidArgument
+            When it was not deleted before.
+        Leased
+            While a reader holds it, who was there when it was deleted by force.
+        """
+        operation = running.operation
+        semver = operation.params["semver"]
+        if semver is None:
+            self._hidden(operation)
+        else:
+            exactly(self._catalog, operation, deleted=True)
+        holders = self._catalog.holders(operation.type, operation.name)
+        about = f"{operation.type}/{operation.name}{f' {semver}' if semver else ''}"
+        check_unheld(about, (holder for holder in holders if semver in (None, holder.semver)))
+        running.step("purging")
+        self._purge(running)
 
     def _purge(self, running: Running) -> None:
+        if not self._journal.owns(running):
+            raise Conflict(f"the purge of {running.operation.name} goes on in another process: wait for it to end")
+        if running.operation.params["semver"] is None:
+            self._purge_resource(running)
+        else:
+            self._purge_version(running)
+
+    def _purge_resource(self, running: Running) -> None:
         operation = running.operation
         location = self._catalog.location(operation.type, operation.name)
         if location is not None:
             self._store.drop(location)
         running.step("dropped")
-        change = Change(
-            verb=operation.verb,
-            type=operation.type,
-            name=operation.name,
-            actor=operation.actor,
-            message=str(operation.params["message"]),
-            remove=True,
-        )
+        for copy in self._catalog.cold_copies(operation.type, operation.name).values():
+            self._store.drop_cold(copy.location)
+        running.step("emptied")
+        self._commit(running, replace(_change(operation), remove=True))
+
+    def _purge_version(self, running: Running) -> None:
+        operation = running.operation
+        version = exactly(self._catalog, operation, deleted=True)
+        table = self._store.branch_location(version.location, version.branch)
+        write = Write(operation=operation.id, actor=operation.actor, message=f"{version.semver} is purged")
+        self._store.remove(table, [version.version], write)
+        running.step("dropped")
+        copy = self._catalog.cold_copies(operation.type, operation.name).get(version.semver)
+        if copy is not None:
+            self._store.drop_cold(copy.location)
+        running.step("emptied")
+        self._commit(running, replace(_change(operation), remove_versions=(version.semver,)))
+
+    def _visible(self, operation: Operation) -> None:
+        """Make sure that the whole resource is there: a second deletion must not put its purge off."""
+        type, name = operation.type, operation.name
+        if self._catalog.resource(type, name) is None:
+            raise NotFound(f"there is no {type}/{name} to delete, or it is deleted already: see `alluxio-lance list`")
+
+    def _hidden(self, operation: Operation) -> None:
+        """Make sure that the whole resource is deleted."""
+        type, name = operation.type, operation.name
+        if self._catalog.resource(type, name, deleted=True) is not None:
+            return
+        if self._catalog.resource(type, name) is not None:
+            raise InvalidArgument(f"{type}/{name} is not deleted: `alluxio-lance delete {type}/{name}` comes first")
+        raise NotFound(f"there is no deleted {type}/{name}: see `alluxio-lance list --deleted`")
+
+    def _commit(self, running: Running, change: Change) -> None:
         self._catalog.commit(running.id, change, locked=True)
+
+    # -- after a crash -------------------------------------------------------------------------------------------------
+
+    def finish(self, running: Running) -> bool:
+        """Go on with a purge whose process died; False when it had not begun in earnest."""
+        if running.operation.step not in _BEYOND:
+            return False
+        self._purge(running)
+        return True
+
+    def is_beyond(self, operation: Operation) -> bool:
+        """Tell whether a purge has begun to remove: from there it can only go on."""
+        return operation.step in _BEYOND
+
+    def settle(self, running: Running) -> None:
+        """Do nothing: the commit is the last step."""
+
+
+def _change(operation: Operation) -> Change:
+    return Change(
+        verb=operation.verb,
+        type=operation.type,
+        name=operation.name,
+        actor=operation.actor,
+        message=str(operation.params["message"]),
+        about=operation.params["semver"],
+    )
+
+
+def _line(operation: Operation, branch: str) -> str:
+    return (
+        f"the branch {branch} of {operation.type}/{operation.name}" if branch else f"{operation.type}/{operation.name}"
+    )

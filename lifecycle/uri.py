@@ -26,15 +26,19 @@ __all__ = [
 GRAMMAR: Final = """\
 alluxio://TYPE/NAME               the active version (NAME may contain slashes)
 alluxio://TYPE/NAME@1.4.0         a semantic version; @1.4 the highest 1.4.x, @1 the highest 1.x.y
+alluxio://TYPE/NAME@1.4.0-exp.3   the third version of the branch exp, which began at 1.4.0
 alluxio://TYPE/NAME@v7            the Lance version 7
 alluxio://TYPE/NAME@sha-3fa9c1d2  a content hash (at least 8 hexadecimal digits)
-alluxio://TYPE/NAME@production    a stage or tag
+alluxio://TYPE/NAME@production    a stage, a tag, or a branch (its newest version)
 alluxio:///path/to/file           a plain file path in the Alluxio namespace"""
 
 _SCHEME: Final = "alluxio://"
 _WORD: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _LONGEST_NAME: Final = 200
 _NUMBERS: Final = re.compile(r"(0|[1-9]\d{0,8})(?:\.(0|[1-9]\d{0,8}))?(?:\.(0|[1-9]\d{0,8}))?", re.ASCII)
+_ON_BRANCH: Final = re.compile(
+    r"(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})-([A-Za-z][A-Za-z0-9-]{0,62})\.([1-9]\d{0,8})", re.ASCII
+)
 _LANCE: Final = re.compile(r"v([1-9]\d{0,17})", re.ASCII)
 _LIKE_LANCE: Final = re.compile(r"v\d+")
 _HASH: Final = re.compile(r"sha-([0-9a-f]{8,64})")
@@ -51,14 +55,18 @@ class Active:
 
 @dataclass(frozen=True, slots=True)
 class SemverPrefix:
-    """One semantic version, or the highest that begins with these numbers."""
+    """One semantic version, or the highest of the main line that begins with these numbers."""
 
     major: int
     minor: int | None = None
     patch: int | None = None
+    branch: str = ""
+    """With ``serial``, a whole version on a branch: ``1.4.0-exp.3``."""
+    serial: int = 0
 
     def __str__(self) -> str:
-        return ".".join(str(part) for part in (self.major, self.minor, self.patch) if part is not None)
+        numbers = ".".join(str(part) for part in (self.major, self.minor, self.patch) if part is not None)
+        return f"{numbers}-{self.branch}.{self.serial}" if self.branch else numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +91,7 @@ class ContentHash:
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """The version that holds this stage or tag."""
+    """The version that holds this stage or tag, or the newest one of this branch."""
 
     text: str
 
@@ -178,6 +186,9 @@ def _selector(text: str, place: int, selector: str) -> Selector:
         return Active()
     if match := _NUMBERS.fullmatch(selector):
         return SemverPrefix(*(None if part is None else int(part) for part in match.groups()))  # type: ignore[arg-type]  # the first group always matches
+    if match := _ON_BRANCH.fullmatch(selector):
+        major, minor, patch, branch, serial = match.groups()
+        return SemverPrefix(int(major), int(minor), int(patch), branch, int(serial))
     if match := _LANCE.fullmatch(selector):
         return LanceVersion(int(match[1]))
     if match := _HASH.fullmatch(selector):
@@ -186,7 +197,7 @@ def _selector(text: str, place: int, selector: str) -> Selector:
         raise _fault(text, place, "a content hash is 'sha-' and 8 to 64 hexadecimal digits in lower case")
     if _LABEL.fullmatch(selector) and not _LIKE_LANCE.fullmatch(selector):
         return Label(selector)
-    raise _fault(text, place, f"{selector!r} is no version, hash, stage or tag")
+    raise _fault(text, place, f"{selector!r} is no version, hash, stage, tag or branch")
 
 
 def parse_selector(text: str) -> Selector:

@@ -61,12 +61,23 @@ _ARGUMENTS: Final = {
     "node": "the name of this node",
     "memory_budget": "what hot versions may take: 4GiB, or 60%%",
     "prefetch": "active or none",
+    "listen": "HOST:PORT for callers over the network",
+    "tls_certificate": "the certificate of that port, PEM",
+    "tls_key": "its private key, PEM",
+    "tls_client_ca": "who signs the certificates of callers, PEM",
     "lease_ttl": "seconds that the catalog keeps the leases of a dead sidecar",
 }
 
 
 def _say_ready(sidecar: Sidecar) -> None:
-    record = {"ready": True, "address": sidecar.address.grpc, "pid": os.getpid(), "instance": sidecar.instance}
+    remote = sidecar.remote_address
+    record = {
+        "ready": True,
+        "address": sidecar.address.grpc,
+        "listen": None if remote is None else str(remote),
+        "pid": os.getpid(),
+        "instance": sidecar.instance,
+    }
     sys.stdout.write(json.dumps(record) + "\n")
     sys.stdout.flush()
     _notify("READY=1")

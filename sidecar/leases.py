@@ -17,7 +17,7 @@ from typing import Final, Self
 
 import structlog
 
-from alluxio_lance.errors import AlluxioLanceError, NotFound, PermissionDenied, Unavailable
+from alluxio_lance.errors import AlluxioLanceError, NotFound, PermissionDenied, Restoring, Unavailable
 from alluxio_lance.lifecycle.ports import Holder
 from alluxio_lance.sidecar.lease import Attachment, Hold, Lease, LeaseRecords
 from alluxio_lance.sidecar.peers import Peer
@@ -104,7 +104,9 @@ class Leases:
         Raises
         ------
         NotFound
-            When the version is gone or being deleted.
+            When the version is gone or deleted.
+        Restoring
+            When it is in the cold tier, or on its way there.
         Unavailable
             When the sidecar is shutting down.
         """
@@ -349,8 +351,10 @@ class Leases:
         for entry in entries:
             try:
                 self._records.hold(_holder(entry, self._node), self._ttl)
-            except NotFound as error:
-                _log.warning("a version was deleted under a reader whose lease had expired", error=error.message)
+            except (NotFound, Restoring) as error:
+                _log.warning(
+                    "a version was deleted or archived under a reader whose lease had expired", error=error.message
+                )
 
 
 def mark(instance: str) -> str:

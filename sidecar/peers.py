@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from alluxio_lance.errors import InvalidArgument, PermissionDenied
+from alluxio_lance.lifecycle.access.users import is_owner, name_of
 
 __all__ = ["Peer", "Peers"]
 
@@ -33,7 +34,7 @@ class Peer:
     @property
     def trusted_with_paths(self) -> bool:
         """Whether the sidecar may read files on its behalf: the same user as the sidecar, or root."""
-        return self.uid in (0, os.geteuid())
+        return is_owner(self.uid)
 
     def may_touch(self, uid: int) -> bool:
         """Whether this peer may act on what a process of ``uid`` opened."""
@@ -69,10 +70,10 @@ class Peers:
         """
         if uid not in self._allowed:
             raise PermissionDenied(
-                f"the sidecar of user {_user_of(os.geteuid())} does not serve {_user_of(uid)} - ask its owner to name "
+                f"the sidecar of user {name_of(os.geteuid())} does not serve {name_of(uid)} - ask its owner to name "
                 "that user in allow_users (ALLUXIO_LANCE_ALLOW_USERS)"
             )
-        peer = Peer(session=secrets.token_hex(16), pid=pid, uid=uid, user=_user_of(uid), command=_command_of(pid))
+        peer = Peer(session=secrets.token_hex(16), pid=pid, uid=uid, user=name_of(uid), command=_command_of(pid))
         with self._lock:
             self._sessions[peer.session] = peer
         return peer
@@ -111,13 +112,6 @@ def _uid_of(user: str) -> int:
             f"allow_users (ALLUXIO_LANCE_ALLOW_USERS) names {user!r}, and this node has no such user - correct the "
             "name, or give the number"
         ) from None
-
-
-def _user_of(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"uid{uid}"
 
 
 def _command_of(pid: int) -> str:

@@ -15,12 +15,12 @@ from typing import Final, Protocol, Self
 
 import structlog
 
-from alluxio_lance.errors import AlluxioLanceError, Conflict, Leased, NoSpace, NotFound, Restoring, Unavailable
+from alluxio_lance.errors import AlluxioLanceError, NoSpace, NotFound, Restoring, Unavailable
 from alluxio_lance.lifecycle.uri import ResourceName, parse_selector
 from alluxio_lance.manager import OnProgress
 from alluxio_lance.sidecar.door import Announced
 from alluxio_lance.sidecar.feed import Feed
-from alluxio_lance.values import Event, Resource, State, Verb, Version
+from alluxio_lance.values import Event, Resource, State, Version
 
 __all__ = ["Followed", "Prefetcher", "Shelf"]
 
@@ -29,8 +29,11 @@ _log = structlog.get_logger(__name__)
 _FIRST_RETRY: Final = 1.0
 _LAST_RETRY: Final = 60.0
 """Seconds between attempts: doubled from the first to the last."""
-_TIDY: Final = 0.5
-"""Seconds between attempts to drop deprecated versions that somebody still reads."""
+_AGAIN: Final = 0.5
+"""Seconds between two looks at a catalog that does not answer."""
+
+_SERVED: Final = (State.ACTIVE, State.REGISTERED)
+"""The states of versions that caches keep."""
 
 Name = tuple[str, str]
 Announce = Callable[[str, str, Announced], None]
@@ -66,7 +69,7 @@ class Shelf(Protocol):
         """Make a version hot."""
         ...
 
-    def set_active(self, type: str, name: str, version: int | None) -> None:
+    def set_active(self, type: str, name: str, semver: str | None) -> None:
         """Note where a pointer stands."""
         ...
 
@@ -74,8 +77,12 @@ class Shelf(Protocol):
         """Note that a resource is gone."""
         ...
 
-    def evict(self, version: Version) -> int:
-        """Drop a version."""
+    def resident(self, type: str, name: str) -> list[Version]:
+        """List the versions of a resource that are here or on their way."""
+        ...
+
+    def retire(self, version: Version) -> None:
+        """Let a version go as soon as nobody holds it."""
         ...
 
     def is_hot(self, version: Version) -> bool:
@@ -111,8 +118,6 @@ class Prefetcher:
         self._pointers: dict[Name, Version | None] = {}
         self._announced: dict[Name, Announced] = {}
         self._wishes: dict[Name, _Wish] = {}
-        self._unwanted: list[Version] = []
-        """Deprecated versions that somebody still reads; the follower's own."""
         self._questions: list[tuple[Name, _Answer]] = []
         self._closed = False
         self._changed = threading.Condition(threading.RLock())
@@ -185,15 +190,13 @@ class Prefetcher:
                 _log.warning("the catalog does not answer; looking again", error=error.message)
             for name, answer in questions:
                 answer(failure or self._current(name))
-            self._tidy()
-            pause = _TIDY if self._unwanted or failure else None
+            pause = _AGAIN if failure else None
             self._feed.wait(self._seen, pause, until=lambda: self._closed or bool(self._questions))
 
     def _catch_up(self) -> None:
         while events := self._catalog.events(after=self._seen):
             for name in dict.fromkeys((event.type, event.name) for event in events):
                 self._look(name)
-            self._unwanted += [version for event in events for version in self._deprecated(event)]
             self._seen = events[-1].sequence
 
     def _look(self, name: Name) -> None:
@@ -201,19 +204,33 @@ class Prefetcher:
         if resource is None:
             self._shelf.forget(*name)
         self._moved(name, resource.active if resource else None)
+        for version in self._shelf.resident(*name):
+            if not self._is_wanted(version):
+                self._shelf.retire(version)
+
+    def _is_wanted(self, version: Version) -> bool:
+        """Tell whether a version may stay: caches keep none that was deprecated, archived, deleted or purged.
+
+        Whatever the event was: the catalog says how things stand now.
+        """
+        try:
+            now = self._catalog.find(ResourceName(version.type, version.name, parse_selector(version.semver)))
+        except NotFound:
+            return False
+        return now.operation == version.operation and now.state in _SERVED
 
     def _moved(self, name: Name, active: Version | None) -> None:
         with self._changed:
             before = self._pointers.get(name)
             if name in self._pointers and _identity(before) == _identity(active):
                 return
-            if before is not None and _number(before) == _number(active):
+            if before is not None and _semver(before) == _semver(active):
                 # The resource was deleted and its name taken again, all since the last look.
                 self._shelf.forget(*name)
                 self._tell(name, (None, None))
             self._pointers[name] = active
             self._wishes.pop(name, None)
-            self._shelf.set_active(*name, _number(active))
+            self._shelf.set_active(*name, _semver(active))
             if active is None:
                 self._tell(name, (None, None))
             elif not self._load or self._shelf.is_hot(active):
@@ -238,31 +255,6 @@ class Prefetcher:
         pointer = self._pointers.get(name)
         if pointer is not None and _identity(pointer) == _identity(version):
             self._tell(name, (pointer.semver, pointer.version))
-
-    # -- deprecated versions ---------------------------------------------------------------------------------------
-
-    def _deprecated(self, event: Event) -> list[Version]:
-        """Return the version that an event deprecated, if it is deprecated still."""
-        if event.verb is not Verb.DEPRECATE or event.semver is None:
-            return []
-        try:
-            version = self._catalog.find(ResourceName(event.type, event.name, parse_selector(event.semver)))
-        except NotFound:
-            return []
-        return [version] if version.state is State.DEPRECATED else []
-
-    def _tidy(self) -> None:
-        self._unwanted = [version for version in self._unwanted if not self._dropped(version)]
-
-    def _dropped(self, version: Version) -> bool:
-        pointer = self._pointers.get((version.type, version.name))
-        if pointer is not None and pointer.version == version.version:
-            return True  # it is active again
-        try:
-            self._shelf.evict(version)
-        except (Leased, Conflict):
-            return False
-        return True
 
     # -- loading ---------------------------------------------------------------------------------------------------
 
@@ -315,13 +307,13 @@ def _nobody_listens(type: str, name: str, announced: Announced) -> None:
     """Stand in until there is a door."""
 
 
-def _number(version: Version | None) -> int | None:
-    return None if version is None else version.version
+def _semver(version: Version | None) -> str | None:
+    return None if version is None else version.semver
 
 
-def _identity(version: Version | None) -> tuple[int, str] | None:
+def _identity(version: Version | None) -> tuple[str, str] | None:
     """Return what tells a version of a resource from all others, also from those of an earlier one of its name."""
-    return None if version is None else (version.version, version.operation)
+    return None if version is None else (version.semver, version.operation)
 
 
 def _may_succeed_later(error: AlluxioLanceError) -> bool:

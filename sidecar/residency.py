@@ -233,14 +233,24 @@ class Residency:
 
     # -- the pointer and eviction ----------------------------------------------------------------------------------
 
-    def set_active(self, type: str, name: str, version: int | None) -> None:
+    def set_active(self, type: str, name: str, semver: str | None) -> None:
         """Note that the pointer of a resource has moved; loads nothing.
 
         The version that was active before is kept as a previous one. Versions beyond ``keep_previous``, and that of a
         resource without any active version now, go as soon as nobody holds them.
         """
         with self._locked():
-            self._shelf.move(type, name, version)
+            self._shelf.move(type, name, semver)
+
+    def retire(self, version: Version) -> None:
+        """Note that a version was deprecated or archived, or is gone: it goes as soon as nobody holds it."""
+        with self._locked():
+            self._shelf.retire(version)
+
+    def resident(self, type: str, name: str) -> list[Version]:
+        """List the versions of a resource that are here or on their way."""
+        with self._locked():
+            return [resident.version for key, resident in self._shelf.residents.items() if key[:2] == (type, name)]
 
     def forget(self, type: str, name: str) -> None:
         """Note that a resource was deleted: all its versions go as soon as nobody holds them."""

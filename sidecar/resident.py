@@ -20,12 +20,12 @@ from alluxio_lance.values import Progress, Version
 
 __all__ = ["Hold", "Key", "Load", "Resident", "key_of"]
 
-Key = tuple[str, str, int, str]
+Key = tuple[str, str, str, str]
 
 
 def key_of(version: Version) -> Key:
     """Return what tells one version from all others: the operation, too, since a deleted name may be taken again."""
-    return version.type, version.name, version.version, version.operation
+    return version.type, version.name, version.semver, version.operation
 
 
 class Load:
@@ -88,7 +88,7 @@ class Resident:
         plan = make_plan(
             pa.ipc.read_schema(pa.py_buffer(version.schema)),
             version.num_rows,
-            label=f"{version.type}/{version.name}@v{version.version}",
+            label=version.uri.removeprefix("alluxio://"),
             num_bytes=version.num_bytes,
             shard_bytes=shard_bytes,
         )
@@ -120,6 +120,7 @@ class Resident:
             name=version.name,
             semver=version.semver,
             version=version.version,
+            branch=version.branch,
             content_hash=version.content_hash,
             num_rows=version.num_rows,
             shard_rows=self.plan.shard_rows,

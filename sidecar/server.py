@@ -18,33 +18,37 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from alluxio_lance.address import Address
+from alluxio_lance.address import Address, RemoteAddress
 from alluxio_lance.catalog import DatabaseCatalog
 from alluxio_lance.embedded import tables_folder
-from alluxio_lance.errors import NotFound, Unavailable
+from alluxio_lance.errors import Unavailable
+from alluxio_lance.lifecycle.access.authenticating import Authenticator
 from alluxio_lance.lifecycle.local import LocalManager
-from alluxio_lance.lifecycle.ports import TableReader
-from alluxio_lance.lifecycle.uri import ResourceName, parse_selector
+from alluxio_lance.lifecycle.rules import RulesBook
 from alluxio_lance.sidecar.allocator import Trimmer, share_heaps
 from alluxio_lance.sidecar.budget import Budget
 from alluxio_lance.sidecar.door import Door
 from alluxio_lance.sidecar.feed import Feed
+from alluxio_lance.sidecar.janitor import Janitor
 from alluxio_lance.sidecar.leases import Leases
 from alluxio_lance.sidecar.leftovers import release_leftovers
+from alluxio_lance.sidecar.listener import listen
 from alluxio_lance.sidecar.peers import Peers
 from alluxio_lance.sidecar.prefetcher import Prefetcher
+from alluxio_lance.sidecar.reading import open_version
 from alluxio_lance.sidecar.residency import CacheEvent, Residency
 from alluxio_lance.sidecar.run_folder import RunFolder
 from alluxio_lance.sidecar.services.cache import Cache
+from alluxio_lance.sidecar.services.governance import Governance
 from alluxio_lance.sidecar.services.guard import LONGEST_METADATA, Guard
 from alluxio_lance.sidecar.services.happenings import Happenings
 from alluxio_lance.sidecar.services.lifecycle import Lifecycle
 from alluxio_lance.sidecar.settings import Settings, Share
 from alluxio_lance.storage import LanceStore
-from alluxio_lance.v1 import cache_pb2, lifecycle_pb2
+from alluxio_lance.v1 import cache_pb2, governance_pb2, lifecycle_pb2
 from alluxio_lance.v1.cache_pb2_grpc import add_CacheServicer_to_server
+from alluxio_lance.v1.governance_pb2_grpc import add_GovernanceServicer_to_server
 from alluxio_lance.v1.lifecycle_pb2_grpc import add_LifecycleServicer_to_server
-from alluxio_lance.values import Version
 
 __all__ = ["Sidecar"]
 
@@ -57,6 +61,7 @@ _GRACE: Final = 1.0
 """Seconds that calls have to end by themselves when the sidecar stops."""
 _SERVICES: Final = (
     lifecycle_pb2.DESCRIPTOR.services_by_name["Lifecycle"].full_name,
+    governance_pb2.DESCRIPTOR.services_by_name["Governance"].full_name,
     cache_pb2.DESCRIPTOR.services_by_name["Cache"].full_name,
 )
 
@@ -91,6 +96,11 @@ class Sidecar:
         return Address(self.settings.run_dir)
 
     @property
+    def remote_address(self) -> RemoteAddress | None:
+        """Where it is found over the network; None when it does not listen there."""
+        return self._remote
+
+    @property
     def manager(self) -> LocalManager:
         """The manager that does the work."""
         return self._manager
@@ -104,6 +114,11 @@ class Sidecar:
     def leases(self) -> Leases:
         """Who reads it."""
         return self._leases
+
+    @property
+    def janitor(self) -> Janitor | None:
+        """Who runs the policies, unless the settings say that this node does not."""
+        return self._janitor
 
     def settle(self) -> None:
         """Wait until the ends of all readers that have ended by now are known here and in the catalog."""
@@ -133,7 +148,7 @@ class Sidecar:
         folder = keep(RunFolder.open(settings.run_dir, shared=shared))
         _make_root(settings.root)
         catalog = DatabaseCatalog.open(settings.catalog_url)
-        store = LanceStore.local(tables_folder(settings.root))
+        store = LanceStore.local(tables_folder(settings.root), settings.cold or None, settings.cold_options)
         self._parts.callback(catalog.close)
         nudge = threading.Event()
         trimmer = keep(Trimmer())
@@ -154,7 +169,7 @@ class Sidecar:
 
         self._residency = keep(
             Residency(
-                lambda version: _open(catalog, store, version),
+                lambda version: open_version(catalog, store, version),
                 _budget(settings),
                 keep_previous=settings.keep_previous,
                 shard_bytes=settings.shard_bytes,
@@ -183,27 +198,40 @@ class Sidecar:
             )
         )
         self._prefetcher.start(self._door.announce)
+        self._janitor = self._start_janitor(catalog)
         self._serve(peers, catalog, shared=shared)
+
+    def _start_janitor(self, catalog: DatabaseCatalog) -> Janitor | None:
+        settings = self.settings
+        if not settings.janitor_interval:
+            return None
+        holder = f"{settings.node}:{self.instance}"
+        return self._parts.enter_context(
+            Janitor(catalog, self._manager, holder=holder, interval=settings.janitor_interval)
+        )
 
     def _serve(self, peers: Peers, catalog: DatabaseCatalog, *, shared: bool) -> None:
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="call")
         self._server = grpc.server(
             self._threads,
-            interceptors=[Guard(peers, _MOST_LONG)],
+            interceptors=[Guard(peers, _MOST_LONG, self._authenticator(catalog))],
             options=[
                 ("grpc.max_send_message_length", _LARGEST_MESSAGE),
                 ("grpc.max_receive_message_length", _LARGEST_MESSAGE),
                 ("grpc.max_metadata_size", LONGEST_METADATA),
+                # Two sidecars on one port would each get some of the calls.
+                ("grpc.so_reuseport", 0),
             ],
         )
         node = self.settings.node
         add_LifecycleServicer_to_server(
-            Lifecycle(self._manager, peers=peers, feed=self._feed, events=catalog, node=node, settle=self.settle),
-            self._server,
+            Lifecycle(self._manager, journal=catalog, feed=self._feed, settle=self.settle), self._server
         )
+        add_GovernanceServicer_to_server(Governance(self._manager, settle=self.settle), self._server)
         add_CacheServicer_to_server(
             Cache(
                 self._residency,
+                self._manager,
                 catalog,
                 self._leases,
                 self._happenings,
@@ -221,9 +249,13 @@ class Sidecar:
         reflection.enable_server_reflection((*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
         self._parts.callback(self._stop_serving)
         self._bind(0o666 if shared else 0o600)
+        self._remote = listen(self._server, self.settings)
         self._server.start()
         for name in ("", *_SERVICES):
             self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+
+    def _authenticator(self, catalog: DatabaseCatalog) -> Authenticator:
+        return Authenticator(catalog, RulesBook(catalog), node=self.settings.node)
 
     def _bind(self, mode: int) -> None:
         path = self.settings.run_dir / "grpc.sock"
@@ -257,26 +289,6 @@ def _make_root(root: Path) -> None:
             "user can write",
             what="root",
         ) from error
-
-
-def _open(catalog: DatabaseCatalog, store: LanceStore, version: Version) -> TableReader:
-    location = catalog.location(version.type, version.name)
-    if location is None:
-        raise _deleted(version)
-    reader = store.open(location, version.version)
-    # After the open, not before: a table may be deleted and another one made in its place at any time.
-    try:
-        now = catalog.find(ResourceName(version.type, version.name, parse_selector(f"v{version.version}")))
-        if now.operation != version.operation:
-            raise _deleted(version)
-    except BaseException:
-        reader.close()
-        raise
-    return reader
-
-
-def _deleted(version: Version) -> NotFound:
-    return NotFound(f"{version.uri} was deleted before it could be loaded")
 
 
 def _budget(settings: Settings) -> Budget:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import socket
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_settings import (
@@ -20,40 +22,17 @@ from pydantic_settings import (
 
 from alluxio_lance.address import default_run_folder
 from alluxio_lance.errors import InvalidArgument
+from alluxio_lance.sizes import read_size
 
-__all__ = ["Settings", "Share", "read_size"]
+__all__ = ["Settings", "Share"]
 
 _PREFIX: Final = "ALLUXIO_LANCE_"
 _FILE: Final = "alluxio-lance.toml"
-_UNITS: Final = {
-    "": 1,
-    "b": 1,
-    **{f"{letter}ib": 1 << 10 * (power + 1) for power, letter in enumerate("kmgt")},
-    **{f"{letter}b": 1000 ** (power + 1) for power, letter in enumerate("kmgt")},
-}
-_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)", re.IGNORECASE)
 _PERCENT: Final = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 
 
 class Share(float):
     """A share of the memory that the node has, above 0 and at most 1."""
-
-
-def read_size(value: Any) -> int:
-    """Read bytes: a number, or a text such as ``512MiB``, ``4GiB`` or ``2GB``.
-
-    Raises
-    ------
-    ValueError
-        When it is neither.
-    """
-    match = _SIZE.fullmatch(str(value).strip())
-    if isinstance(value, bool) or not match or match[2].lower() not in _UNITS:
-        raise ValueError("give bytes as a number, or with a unit: 512MiB, 4GiB, 2GB")
-    size = int(float(match[1]) * _UNITS[match[2].lower()])
-    if size <= 0:
-        raise ValueError("it must be more than 0 bytes")
-    return size
 
 
 def _read_budget(value: Any) -> int | Share | None:
@@ -74,11 +53,42 @@ def _read_names(value: Any) -> Any:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
+def _read_options(value: Any) -> dict[str, str]:
+    """Read pairs; what is wrong is said without the values, since secrets are among them."""
+    if isinstance(value, str):
+        value = json.loads(value) if value.lstrip().startswith("{") else _read_pairs(value)
+    if not isinstance(value, dict) or not all(isinstance(each, str | int | float) for each in value.values()):
+        raise ValueError("give pairs: endpoint=https://…,region=…")
+    return {key: str(each).lower() if isinstance(each, bool) else str(each) for key, each in value.items()}
+
+
+def _read_pairs(text: str) -> dict[str, str]:
+    pairs = [part.partition("=") for part in _read_names(text)]
+    if not all(key.strip() and equals for key, equals, _ in pairs):
+        raise ValueError("give pairs: endpoint=https://…,region=…")
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
 def _absolute(path: Path) -> Path:
     return path.expanduser().absolute()
 
 
-_Folder = Annotated[Path, AfterValidator(_absolute)]
+def _read_listen(value: Any) -> Any:
+    if not isinstance(value, str) or not value.strip():
+        return None
+    try:
+        parts = urlsplit(f"//{value.strip()}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+    if not host or port is None or parts.netloc != value.strip() or "@" in parts.netloc:
+        raise ValueError(
+            "give HOST:PORT, such as 127.0.0.1:50051, 0.0.0.0:50051 or [::]:50051; port 0 takes a free one"
+        )
+    return host, port
+
+
+_Place = Annotated[Path, AfterValidator(_absolute)]
 
 
 class Settings(BaseSettings):
@@ -92,11 +102,19 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=_PREFIX, frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
-    root: _Folder = Field(default_factory=lambda: _absolute(Path("~/.local/share/alluxio-lance")))
+    root: _Place = Field(default_factory=lambda: _absolute(Path("~/.local/share/alluxio-lance")))
     """The folder of the catalog (SQLite) and the tables."""
     catalog: str = ""
     """The database URL of the catalog; by default ``catalog.db`` in the root."""
-    run_dir: _Folder = Field(default_factory=default_run_folder)
+    cold: str = ""
+    """The cold tier, for archived versions: a folder, or ``s3://BUCKET/PREFIX``; by default ``cold`` in the root."""
+    cold_options: Annotated[dict[str, str], NoDecode, BeforeValidator(_read_options)] = Field(
+        default_factory=dict, repr=False
+    )
+    """How to reach a bucket: ``endpoint``, ``region``, ``access_key_id``, ``secret_access_key``, ``session_token``,
+    ``allow_http``, ``virtual_hosted_style_request``, ``retry_timeout``; what is missing comes from the usual ``AWS_*``.
+    In the environment as ``KEY=VALUE,KEY=VALUE`` or as JSON."""
+    run_dir: _Place = Field(default_factory=default_run_folder)
     """The folder of the sockets; private to this user."""
     node: str = Field(default_factory=socket.gethostname, min_length=1)
     """The name of this node in the catalog."""
@@ -112,8 +130,18 @@ class Settings(BaseSettings):
     """Seconds that the catalog keeps the leases of a sidecar that has died."""
     lease_pending: float = Field(default=30.0, gt=0)
     """Seconds that a lease waits for its reader to come to the door."""
+    janitor_interval: float = Field(default=3600.0, ge=0)
+    """Seconds between two rounds through the policies, by the one janitor of the cluster; 0: this node has none."""
     allow_users: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_read_names)] = ()
-    """Users beside the sidecar's own and root who may connect."""
+    """Users beside the sidecar's own and root who may connect; the rules say what they may do."""
+    listen: Annotated[tuple[str, int] | None, NoDecode, BeforeValidator(_read_listen)] = None
+    """``HOST:PORT`` for callers over the network, who need a token; by default none. Without TLS only on loopback."""
+    tls_certificate: _Place | None = None
+    """The certificate (chain) of ``listen``, PEM; a renewed one is taken without a restart."""
+    tls_key: _Place | None = None
+    """Its private key, PEM, without a password."""
+    tls_client_ca: _Place | None = None
+    """Who signs the certificates that callers must show, PEM; by default they need none."""
 
     def __init__(self, **values: Any) -> None:
         try:
@@ -171,7 +199,8 @@ def _sentence(error: ValidationError, values: dict[str, Any]) -> InvalidArgument
             f"{', '.join(sorted(Settings.model_fields))}",
             key=key,
         )
-    return InvalidArgument(f"{key} = {first['input']!r} ({_where(key, values)}) is not usable: {why}", key=key)
+    shown = "…" if key == "cold_options" else repr(first["input"])
+    return InvalidArgument(f"{key} = {shown} ({_where(key, values)}) is not usable: {why}", key=key)
 
 
 def _where(key: str, values: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ from alluxio_lance.values import Version
 
 __all__ = ["Shelf"]
 
-_Number = tuple[str, str, int | None]
+_Semver = tuple[str, str, str | None]
 
 _ORDER: Final = (Role.CACHED, Role.PREVIOUS, Role.ACTIVE)
 """Which role goes first when room is needed; leased versions never go."""
@@ -47,7 +47,7 @@ class Shelf:
     def put(self, resident: Resident) -> None:
         """Add a version; the one that is here already changes nothing.
 
-        One of the same name and number is of a resource that was deleted before this one: it goes.
+        One of the same full name is of a resource that was deleted before this one: it goes.
         """
         key = key_of(resident.version)
         if key not in self.residents:
@@ -57,7 +57,7 @@ class Shelf:
     def role(self, resident: Resident) -> Role:
         """Say why a version is here."""
         version = resident.version
-        role = None if resident.retired else self._pointers.role(version.type, version.name, version.version)
+        role = None if resident.retired else self._pointers.role(version.type, version.name, version.semver)
         return role or (Role.LEASED if resident.holders else Role.CACHED)
 
     def drop(self, resident: Resident) -> int:
@@ -75,15 +75,23 @@ class Shelf:
         if self.find(resident.version) is resident and resident.retired and resident.idle:
             self.drop(resident)
 
-    def move(self, type: str, name: str, version: int | None) -> None:
+    def move(self, type: str, name: str, semver: str | None) -> None:
         """Move the pointer of a resource."""
-        unwanted = self._pointers.move(type, name, version)
-        now_active = self._namesakes((type, name, version))
+        unwanted = self._pointers.move(type, name, semver)
+        now_active = self._namesakes((type, name, semver))
         if now_active:
             # Of two the later one: the other is of a resource that was deleted.
             now_active[-1].retired = False
-        for number in unwanted:
-            self._retire((type, name, number))
+        for one in unwanted:
+            self._retire((type, name, one))
+
+    def retire(self, version: Version) -> None:
+        """Let a version go, and keep it no longer for a rollback."""
+        self._pointers.strike(version.type, version.name, version.semver)
+        resident = self.find(version)
+        if resident is not None:
+            resident.retired = True
+            self.drop_if_unwanted(resident)
 
     def forget(self, type: str, name: str) -> None:
         """Let all versions of a resource go."""
@@ -91,12 +99,12 @@ class Shelf:
         for key in [key for key in self.residents if key[:2] == (type, name)]:
             self._retire(key[:3])
 
-    def _namesakes(self, number: _Number) -> list[Resident]:
-        """List the versions of a name and number, oldest first: more than one when the name was deleted in between."""
-        return [resident for key, resident in self.residents.items() if key[:3] == number]
+    def _namesakes(self, semver: _Semver) -> list[Resident]:
+        """List the versions of one full name, oldest first: more than one when the name was deleted in between."""
+        return [resident for key, resident in self.residents.items() if key[:3] == semver]
 
-    def _retire(self, number: _Number) -> None:
-        for resident in self._namesakes(number):
+    def _retire(self, semver: _Semver) -> None:
+        for resident in self._namesakes(semver):
             resident.retired = True
             self.drop_if_unwanted(resident)
 

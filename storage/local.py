@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -12,9 +13,9 @@ from typing import IO, Final
 
 from blake3 import blake3
 
-from alluxio_lance.errors import Corrupt, InvalidArgument
+from alluxio_lance.errors import Corrupt
 from alluxio_lance.storage.faults import translate
-from alluxio_lance.storage.place import LanceAddress, Patch
+from alluxio_lance.storage.place import INCOMING, LanceAddress, Patch, check_location
 
 __all__ = ["LocalRoot"]
 
@@ -24,21 +25,17 @@ _MANIFESTS: Final = "_versions"
 
 
 class LocalRoot:
-    """Tables in folders below ``root``, which is created when it is missing."""
+    """Tables in folders below ``root``, which is created when it is missing: at once, or with the first file."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, lazy: bool = False) -> None:
         self.root = root.absolute()
-        with _faults_of(str(self.root)):
-            self.root.mkdir(parents=True, exist_ok=True)
+        if not lazy:
+            with _faults_of(str(self.root)):
+                self.root.mkdir(parents=True, exist_ok=True)
 
     def _folder(self, location: str) -> Path:
-        parts = location.split("/")
-        if any(part in ("", ".", "..") or "\0" in part or "\\" in part for part in parts):
-            raise InvalidArgument(
-                f"{location!r} is no location of a table: give a path relative to the store's root, "
-                "without empty parts, '.', '..' or backslashes, such as datasets/cifar10.lance"
-            )
-        return self.root.joinpath(*parts)
+        check_location(location)
+        return self.root.joinpath(*location.split("/"))
 
     def address(self, location: str) -> LanceAddress:
         """Return the absolute path of the table's folder."""
@@ -93,6 +90,30 @@ class LocalRoot:
                 f"the file {full} is missing; roll back to an earlier version", expected=str(full), found=None
             ) from missing
 
+    def chunks(self, location: str, path: str) -> Iterator[bytes]:
+        """Read by plain calls, 8 MiB each."""
+        with self._open(location, path) as file:
+            while chunk := _read(file):
+                yield chunk
+
+    def put(self, location: str, path: str, chunks: Iterable[bytes]) -> None:
+        """Write under another name, in a folder that a sweep removes, then rename."""
+        folder = self._folder(location)
+        arriving, final = folder / INCOMING / uuid.uuid4().hex, folder / path
+        with _faults_of(str(final)):
+            for parent in (arriving.parent, final.parent):
+                parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with arriving.open("xb", buffering=0) as file:
+                    for chunk in chunks:
+                        _write(file, chunk)
+                    os.fsync(file.fileno())
+                arriving.replace(final)
+            finally:
+                arriving.unlink(missing_ok=True)
+                _remove_empty(arriving.parent)
+        self.harden(location, [path])
+
     def harden(self, location: str, paths: Iterable[str]) -> None:
         """Flush files and the folders that name them, up to the root."""
         folder = self._folder(location)
@@ -146,6 +167,17 @@ def _fill(file: IO[bytes], buffer: bytearray) -> int:
     with _faults_of(file.name):
         count: int = file.readinto(buffer)  # type: ignore[attr-defined]  # an unbuffered binary file is a FileIO
     return count
+
+
+def _read(file: IO[bytes]) -> bytes:
+    with _faults_of(file.name):
+        return file.read(_CHUNK)
+
+
+def _write(file: IO[bytes], chunk: bytes) -> None:
+    rest = memoryview(chunk)
+    while rest:
+        rest = rest[file.write(rest) :]
 
 
 def _apply(patch: Patch, chunk: memoryview, offset: int) -> None:

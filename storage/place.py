@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import IO, Protocol
+from typing import IO, Final, Protocol
 
-__all__ = ["LanceAddress", "Patch", "Place"]
+from alluxio_lance.errors import InvalidArgument
+
+__all__ = ["INCOMING", "LanceAddress", "Patch", "Place", "check_location", "patched"]
+
+INCOMING: Final = "_incoming/"
+"""The folder of a table in which a place may keep files until they are whole; all in it is left over from the dead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +28,33 @@ class Patch:
 
     offset: int
     data: bytes
+
+
+def check_location(location: str) -> None:
+    """Refuse a location that is none, or that leaves the root.
+
+    Raises
+    ------
+    InvalidArgument
+        With what is accepted.
+    """
+    if any(part in ("", ".", "..") or "\0" in part or "\\" in part for part in location.split("/")):
+        raise InvalidArgument(
+            f"{location!r} is no location of a table: give a path relative to the store's root, "
+            "without empty parts, '.', '..' or backslashes, such as datasets/cifar10.lance"
+        )
+
+
+def patched(patch: Patch | None, chunk: bytes, offset: int) -> bytes:
+    """Return a file's bytes from ``offset`` on with those of the patch in their place."""
+    if patch is None:
+        return chunk
+    start = max(patch.offset, offset)
+    stop = min(patch.offset + len(patch.data), offset + len(chunk))
+    if start >= stop:
+        return chunk
+    new = patch.data[start - patch.offset : stop - patch.offset]
+    return b"".join((chunk[: start - offset], new, chunk[stop - offset :]))
 
 
 class Place(Protocol):
@@ -42,6 +74,14 @@ class Place(Protocol):
 
     def hash(self, location: str, path: str, patch: Patch | None, on_bytes: Callable[[int], None]) -> str:
         """Hash a file with BLAKE3 (64 hexadecimal digits); ``on_bytes`` hears how many bytes each step hashed."""
+        ...
+
+    def chunks(self, location: str, path: str) -> Iterator[bytes]:
+        """Read a whole file piece by piece; `Corrupt` when the file is missing."""
+        ...
+
+    def put(self, location: str, path: str, chunks: Iterable[bytes]) -> None:
+        """Write a file, whole or not at all, such that it survives a loss of power; one of that name is replaced."""
         ...
 
     def harden(self, location: str, paths: Iterable[str]) -> None:

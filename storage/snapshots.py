@@ -14,6 +14,7 @@ from alluxio_lance.manager import OnProgress
 from alluxio_lance.storage.digest import content_hash, file_hash
 from alluxio_lance.storage.encoding import user_schema
 from alluxio_lance.storage.faults import lance_faults
+from alluxio_lance.storage.lines import Line, line_of
 from alluxio_lance.storage.opening import open_version
 from alluxio_lance.storage.place import Place
 from alluxio_lance.values import Progress
@@ -29,6 +30,8 @@ def snapshot(
 ) -> Snapshot:
     """Describe a version, after its new files were flushed to the disk; files in ``known`` are not read again.
 
+    Files are named relative to the main table, also those of a branch, which has some of its own and shares others.
+
     Raises
     ------
     NotFound
@@ -38,16 +41,17 @@ def snapshot(
     """
     table = open_version(place, location, version)
     where = f"version {version} of {place.address(location).uri}"
-    on_disk = place.files(location)
+    line = line_of(location)
+    on_disk = place.files(line.root)
     with lance_faults(where):
-        fragments = [_Fragment(fragment, on_disk) for fragment in table.get_fragments()]
+        fragments = [_Fragment(fragment, line, on_disk) for fragment in table.get_fragments()]
         schema = user_schema(table.scanner(blob_handling="all_binary").projected_schema).serialize().to_pybytes()
     paths = [path for fragment in fragments for path in fragment.paths]
     _check_present(paths, on_disk, known, where)
     fresh = [path for path in paths if path not in known]
-    place.harden(location, [*fresh, *(path for path in on_disk if path.startswith(("_versions/", "_transactions/")))])
+    place.harden(line.root, [*fresh, *(path for path in on_disk if path.startswith(_described_by(line)))])
     hashes = {path: known[path].hash for path in paths if path in known}
-    hashes |= _hash_all(place, location, {path: on_disk[path] for path in fresh}, on_progress)
+    hashes |= _hash_all(place, line.root, {path: on_disk[path] for path in fresh}, on_progress)
     return Snapshot(
         version=version,
         schema=schema,
@@ -59,14 +63,19 @@ def snapshot(
 
 
 class _Fragment:
-    """The files of one fragment, relative to the table."""
+    """The files of one fragment, relative to the main table."""
 
-    def __init__(self, fragment: lance.LanceFragment, on_disk: Mapping[str, int]) -> None:
+    def __init__(self, fragment: lance.LanceFragment, line: Line, on_disk: Mapping[str, int]) -> None:
         self.rows = int(fragment.metadata.num_rows)
-        self.files = [(f"{_DATA}/{file.path}", list(file.fields)) for file in fragment.metadata.files]
+        self.files = [
+            (_find(f"{_DATA}/{file.path}", line, on_disk), list(file.fields)) for file in fragment.metadata.files
+        ]
         # Lance's manifests do not name the side files of blobs; they lie in a folder with the data file's name.
         self.blobs = {path: _below(on_disk, path) for path, _ in self.files}
-        self.deletions = _relative(fragment.deletion_file())
+        deletions = fragment.deletion_file()
+        self.deletions = (
+            None if deletions is None else _find(f"{_DELETIONS}/{PurePosixPath(deletions).name}", line, on_disk)
+        )
 
     @property
     def paths(self) -> list[str]:
@@ -89,8 +98,14 @@ def _below(on_disk: Mapping[str, int], path: str) -> list[str]:
     return sorted(each for each in on_disk if each.startswith(prefix))
 
 
-def _relative(deletion_file: str | None) -> str | None:
-    return None if deletion_file is None else f"{_DELETIONS}/{PurePosixPath(deletion_file).name}"
+def _find(path: str, line: Line, on_disk: Mapping[str, int]) -> str:
+    """Tell where a file of a line lies: in its own folder, or else with the main table; no two have the same name."""
+    own = f"{line.prefix}{path}"
+    return own if own in on_disk else path
+
+
+def _described_by(line: Line) -> tuple[str, ...]:
+    return tuple(f"{line.prefix}{folder}/" for folder in ("_versions", "_transactions"))
 
 
 def _check_present(paths: list[str], on_disk: Mapping[str, int], known: Mapping[str, StoredFile], where: str) -> None:

@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from os import PathLike
 from pathlib import Path
 from typing import Any, Self
 
 import lance
 
-from alluxio_lance.lifecycle.ports import Snapshot, Source, StoredFile, Write
+from alluxio_lance.lifecycle.ports import ColdCopy, Snapshot, Source, StoredFile, Usage, Write
 from alluxio_lance.manager import OnProgress
-from alluxio_lance.storage import importers, snapshots, sweeping, tagging, upserting, writing
+from alluxio_lance.storage import (
+    archiving,
+    branching,
+    importers,
+    lines,
+    measuring,
+    removing,
+    snapshots,
+    sweeping,
+    tagging,
+    unarchiving,
+    upserting,
+    writing,
+)
+from alluxio_lance.storage.cold import open_cold
 from alluxio_lance.storage.faults import lance_faults
 from alluxio_lance.storage.local import LocalRoot
 from alluxio_lance.storage.opening import open_latest, open_version, version_numbers
@@ -21,18 +36,39 @@ __all__ = ["LanceStore"]
 
 
 class LanceStore:
-    """Lance tables in a `Place`. Holds no connection and no open file between calls; threads may share it.
+    """Lance tables in a `Place`, and archived versions in another one. Threads may share it.
 
-    Progress is reported from the thread in which Lance reads its input.
+    Progress is reported from the thread in which Lance reads its input, or the caller's.
     """
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, cold: Place) -> None:
         self._place = place
+        self._cold = cold
 
     @classmethod
-    def local(cls, root: Path) -> Self:
-        """Open a store in a local folder, which is created when it is missing."""
-        return cls(LocalRoot(root))
+    def local(
+        cls,
+        root: Path,
+        cold: str | PathLike[str] | None = None,
+        cold_options: Mapping[str, str] | None = None,
+    ) -> Self:
+        """Open a store in a local folder, which is created when it is missing.
+
+        Parameters
+        ----------
+        root
+            The folder of the tables.
+        cold
+            The cold tier: a folder, or ``s3://BUCKET/PREFIX``. By default the folder ``cold`` beside ``root``.
+        cold_options
+            How to reach a bucket, see `open_cold`.
+
+        Raises
+        ------
+        InvalidArgument
+            When the cold tier or an option is unknown.
+        """
+        return cls(LocalRoot(root), open_cold(root.absolute().parent / "cold" if cold is None else cold, cold_options))
 
     def absolute(self, location: str) -> str:
         """Return what to give to ``lance.dataset``."""
@@ -104,11 +140,7 @@ class LanceStore:
             return {}
         with lance_faults(self.absolute(location)):
             asked = [version for version in version_numbers(table) if version not in besides]
-            told = {version: table.read_transaction(version) for version in asked}
-        return {
-            version: None if said is None else (said.transaction_properties or {}).get(writing.OPERATION)
-            for version, said in told.items()
-        }
+            return {version: writing.writer_of(table, version) for version in asked}
 
     def snapshot(
         self,
@@ -119,6 +151,86 @@ class LanceStore:
     ) -> Snapshot:
         """Describe a version; files that are not in ``known`` are flushed to the disk and hashed."""
         return snapshots.snapshot(self._place, location, version, known, on_progress)
+
+    def usage(self, location: str, versions: Sequence[int]) -> Usage:
+        """Tell what versions of a table take: how many bytes, how many of them alone."""
+        return measuring.usage(self._place, location, versions)
+
+    def removal(self, location: str, going: Sequence[int]) -> int:
+        """Tell how many bytes `remove` of these versions would free; what has to cover the newest is not counted."""
+        return removing.removal(self._place, location, going)
+
+    def remove(self, location: str, going: Sequence[int], write: Write) -> int:
+        """Remove versions, and the files and tags that no other version needs; return the bytes freed.
+
+        The caller holds the commit lock.
+
+        Raises
+        ------
+        InvalidArgument
+            When a branch began at one of the versions.
+        """
+        return removing.remove(self._place, location, going, write)
+
+    def archive(
+        self, location: str, version: int, cold: str, known: Mapping[str, StoredFile], write: Write
+    ) -> ColdCopy:
+        """Copy a version to the cold tier and verify the copy.
+
+        Raises
+        ------
+        Corrupt
+            When the copy, or the original, is not what the catalog knows.
+        Unavailable
+            When the cold tier does not answer.
+        """
+        return archiving.archive(self._place, self._cold, location, version, cold, known, write)
+
+    def unarchive(self, cold: str, location: str, version: int, known: Mapping[str, StoredFile], write: Write) -> None:
+        """Bring a version back from the cold tier under its number. The caller holds the commit lock.
+
+        Raises
+        ------
+        NotFound
+            When there is no whole copy.
+        Corrupt
+            When the copy is not what the catalog knows.
+        Unavailable
+            When the cold tier does not answer.
+        """
+        unarchiving.unarchive(self._cold, self._place, cold, location, version, known, write)
+
+    def drop_cold(self, cold: str) -> None:
+        """Remove a copy in the cold tier, whole or half; a missing one is no error."""
+        self._cold.drop(cold)
+
+    def cool(self, location: str, version: int, keep: Sequence[int]) -> int:
+        """Do nothing and return 0: between the disk and here there is no cache of the store's own."""
+        return 0
+
+    def branch(self, location: str, branch: str, version: int, write: Write) -> int:
+        """Begin a branch at a version of the main line, with one commit on it, and return the number of that version.
+
+        Raises
+        ------
+        NotFound
+            When the version does not exist.
+        InvalidArgument
+            When there can be no branch of that name.
+        """
+        return branching.branch(self._place, location, branch, version, write)
+
+    def branch_location(self, location: str, branch: str) -> str:
+        """Return the location of a branch's own table; the empty branch is the table itself."""
+        return lines.branch_location(location, branch)
+
+    def unbranch(self, location: str, branch: str) -> None:
+        """Remove a branch with its versions, tags and files; a missing one is no error."""
+        branching.unbranch(self._place, location, branch)
+
+    def merge(self, location: str, branch: str, version: int, write: Write) -> int:
+        """Make a branch's version the newest one of the main line, by copying its rows; return its number."""
+        return branching.merge(self._place, location, branch, version, write)
 
     def mirror_tags(self, location: str, tags: Mapping[str, int | None]) -> None:
         """Set Lance tags to versions, or remove them (None)."""

@@ -15,9 +15,9 @@ from alluxio_lance.storage.fitting import check_columns, fit
 from alluxio_lance.storage.opening import lance_arguments, open_latest, open_version
 from alluxio_lance.storage.place import Place
 
-__all__ = ["FILE_BYTES", "FILE_ROWS", "OPERATION", "append", "create", "overwrite", "properties", "restore"]
+__all__ = ["FILE_BYTES", "FILE_ROWS", "append", "create", "overwrite", "properties", "restore", "writer_of"]
 
-OPERATION: Final = "alluxio-lance.operation"
+_OPERATION: Final = "alluxio-lance.operation"
 _ACTOR: Final = "alluxio-lance.actor"
 _MESSAGE: Final = "__lance_commit_message"
 FILE_BYTES: Final = 512 << 20
@@ -28,8 +28,14 @@ FILE_ROWS: Final = 1 << 30
 
 def properties(write: Write) -> dict[str, str]:
     """Return what a transaction says about itself."""
-    said = {OPERATION: write.operation, _ACTOR: write.actor}
+    said = {_OPERATION: write.operation, _ACTOR: write.actor}
     return said | {_MESSAGE: write.message} if write.message else said
+
+
+def writer_of(table: lance.LanceDataset, version: int) -> str | None:
+    """Return which operation a version's transaction names; None when it names none."""
+    said = table.read_transaction(version)
+    return None if said is None else (said.transaction_properties or {}).get(_OPERATION)
 
 
 def create(place: Place, location: str, source: Source, write: Write) -> int:

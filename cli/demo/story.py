@@ -18,6 +18,7 @@ from alluxio_lance.cli.cache_view import cache_view
 from alluxio_lance.cli.demo.cast import ROLES, Role, missing, start
 from alluxio_lance.cli.demo.choosing import Choice, choose
 from alluxio_lance.cli.demo.dialogue import Partner
+from alluxio_lance.cli.demo.governing import Governing
 from alluxio_lance.cli.demo.ledger import Ledger
 from alluxio_lance.cli.demo.material import Material
 from alluxio_lance.cli.demo.memory import memory_table
@@ -67,6 +68,7 @@ class Story:
             self._update(manager, first, choice)
             self._roll_back(manager, first, choice)
             self._look(manager, system, choice)
+            self._govern(manager)
             for partner in self.partners:
                 partner.close()
             self.ledger.check("`up` ended by SIGTERM, exit code", 0, system.stop())
@@ -204,6 +206,14 @@ class Story:
         self.console.print(memory_table(footprints))
         if self.partners:
             check_sharing(self.ledger, footprints, held_bytes(statistics, largest))
+
+    def _govern(self, manager: ResourceManager) -> None:
+        """Promote and archive; the training processes still read 1.0.0 meanwhile."""
+        chapter = Governing(self.console, self.ledger, manager, self.material.name)
+        self._head("A gate, and a way back", f"alluxio-lance promote {self._full_name}@1.1.0 production")
+        chapter.promote()
+        self._head("To the cold tier and back", f"alluxio-lance archive {self._full_name}@1.1.0")
+        chapter.archive()
 
     def _largest(self, manager: ResourceManager, choice: Choice) -> tuple[Version, list[str]]:
         """Return the version whose memory is worth a look, and its columns."""

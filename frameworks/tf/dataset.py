@@ -11,6 +11,7 @@ import tensorflow as tf
 from alluxio_lance.client.table import Table
 from alluxio_lance.errors import InvalidArgument
 from alluxio_lance.frameworks.tf.tensors import Take, takers
+from alluxio_lance.manager import OnProgress
 
 __all__ = ["Dataset"]
 
@@ -27,6 +28,9 @@ def Dataset(  # noqa: N802 - it stands where tf.data.Dataset stands, and is one
     drop_remainder: bool = False,
     address: str | None = None,
     fill_null: Mapping[str, Any] | None = None,
+    *,
+    wait: bool = False,
+    on_progress: OnProgress | None = None,
 ) -> Any:
     """Open a version as a ``tf.data.Dataset`` of dicts, one entry per column.
 
@@ -57,6 +61,10 @@ def Dataset(  # noqa: N802 - it stands where tf.data.Dataset stands, and is one
         default run folder.
     fill_null
         Values for nulls by column; necessary for all columns with nulls but floats and moments.
+    wait
+        When the version was archived: wait until it is back, instead of raising.
+    on_progress
+        Told meanwhile how far that is, in bytes.
 
     Returns
     -------
@@ -66,6 +74,8 @@ def Dataset(  # noqa: N802 - it stands where tf.data.Dataset stands, and is one
     ------
     Unavailable
         When no sidecar answers.
+    Restoring
+        When the version was archived and ``wait`` is off: it is under way, ``details["progress"]`` says how far.
     NotFound, NotActive, InvalidURI, NoSpace
         What the sidecar says to the URI.
     InvalidArgument
@@ -73,7 +83,7 @@ def Dataset(  # noqa: N802 - it stands where tf.data.Dataset stands, and is one
     """
     if batch_size is not None and batch_size < 1:
         raise InvalidArgument(f"batch_size={batch_size} makes no batches - give a number of rows, or None")
-    table = Table.open(uri, columns, address)
+    table = Table.open(uri, columns, address, wait=wait, on_progress=on_progress)
     try:
         dataset = _elements(takers(table, fill_null), table.rows, batch_size, shuffle, seed, drop_remainder)
     except BaseException:

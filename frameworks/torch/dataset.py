@@ -22,6 +22,7 @@ from alluxio_lance.client.watching import OnChange, Watch
 from alluxio_lance.errors import Conflict, InvalidArgument, Unavailable
 from alluxio_lance.frameworks.torch.reader import Reader
 from alluxio_lance.frameworks.torch.rows import Rows
+from alluxio_lance.manager import OnProgress
 
 __all__ = ["AlluxioDataset"]
 
@@ -52,11 +53,17 @@ class AlluxioDataset(TorchDataset[Any]):
     fill_null
         Values for nulls by column. Without one, floats are NaN, moments ``NaT`` (the smallest int64), strings, lists
         and nested values None; an integer or bool is None in a sample, and an error in a batch.
+    wait
+        When the version was archived: wait until it is back, instead of raising.
+    on_progress
+        Told meanwhile how far that is, in bytes.
 
     Raises
     ------
     Unavailable
         When no sidecar answers.
+    Restoring
+        When the version was archived and ``wait`` is off: it is under way, ``details["progress"]`` says how far.
     NotFound, NotActive, InvalidURI, NoSpace
         What the sidecar says to the URI.
     InvalidArgument
@@ -70,19 +77,22 @@ class AlluxioDataset(TorchDataset[Any]):
         transform: Transform | None = None,
         address: str | None = None,
         fill_null: Mapping[str, Any] | None = None,
+        *,
+        wait: bool = False,
+        on_progress: OnProgress | None = None,
     ) -> None:
         self._uri = uri
         self._names = None if columns is None else list(columns)
         self._address = address
         self._fill_null = fill_null
         self.transform = transform
-        self._reader = self._open()
+        self._reader = self._open(wait=wait, on_progress=on_progress)
         self._generation = Generation()
         self._born = self._generation.number
         self._watches: list[Watch] = []
 
-    def _open(self) -> Reader:
-        table = Table.open(self._uri, self._names, self._address)
+    def _open(self, *, wait: bool = False, on_progress: OnProgress | None = None) -> Reader:
+        table = Table.open(self._uri, self._names, self._address, wait=wait, on_progress=on_progress)
         try:
             return Reader(table, self._fill_null)
         except BaseException:

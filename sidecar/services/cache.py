@@ -4,35 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from typing import Protocol
+from functools import partial
 
 import grpc
 
-from alluxio_lance.errors import InvalidArgument
-from alluxio_lance.lifecycle.uri import FilePath, ResourceName, parse_uri
+from alluxio_lance.codes import PAGES
+from alluxio_lance.errors import InvalidArgument, Restoring
+from alluxio_lance.lifecycle.local import LocalManager
+from alluxio_lance.lifecycle.uri import Active, FilePath, parse_uri
 from alluxio_lance.manager import OnProgress
 from alluxio_lance.sidecar.lease import Lease
 from alluxio_lance.sidecar.leases import Leases
-from alluxio_lance.sidecar.peers import Peers
+from alluxio_lance.sidecar.peers import Peer, Peers
 from alluxio_lance.sidecar.residency import Residency
 from alluxio_lance.sidecar.services import wire
-from alluxio_lance.sidecar.services.guard import caller
+from alluxio_lance.sidecar.services.guard import caller, identity
 from alluxio_lance.sidecar.services.happenings import Happenings
+from alluxio_lance.sidecar.services.ports import Journal, Managers
 from alluxio_lance.sidecar.services.progress import worked
+from alluxio_lance.sidecar.services.returning import restoring
 from alluxio_lance.sidecar.statistics import ResidentVersion
 from alluxio_lance.v1 import cache_pb2 as pb
 from alluxio_lance.v1.cache_pb2_grpc import CacheServicer
-from alluxio_lance.values import Progress, Version
+from alluxio_lance.values import Progress, State, Verb, Version
 
-__all__ = ["Cache", "Finder"]
-
-
-class Finder(Protocol):
-    """The part of the catalog that finds versions."""
-
-    def find(self, name: ResourceName) -> Version:
-        """Find the version that a name means."""
-        ...
+__all__ = ["Cache"]
 
 
 class Cache(CacheServicer):
@@ -40,6 +36,10 @@ class Cache(CacheServicer):
 
     Parameters
     ----------
+    manager
+        Finds versions, brings them back, and knows who may.
+    journal
+        Where operations are looked up.
     opened
         Told which version somebody has just opened: it is hot now.
     settle
@@ -51,7 +51,8 @@ class Cache(CacheServicer):
     def __init__(
         self,
         residency: Residency,
-        finder: Finder,
+        manager: Managers,
+        journal: Journal,
         leases: Leases,
         happenings: Happenings,
         *,
@@ -63,7 +64,8 @@ class Cache(CacheServicer):
         started_at: datetime,
     ) -> None:
         self._residency = residency
-        self._finder = finder
+        self._manager = manager
+        self._journal = journal
         self._leases = leases
         self._happenings = happenings
         self._peers = peers
@@ -77,8 +79,8 @@ class Cache(CacheServicer):
 
     def Open(self, request: pb.OpenRequest, context: grpc.ServicerContext) -> pb.OpenResponse:
         peer = caller(context, self._peers)
-        version = self._find(request.uri)
-        token = self._leases.reserve(peer, version)
+        with restoring(self._journal, request.waited_for):
+            version, token = self._reserved(self._as(context), request.uri, peer)
         try:
             holder = f"process {peer.pid} of {peer.user} ({peer.command or 'unknown command'})"
             hold = self._residency.open(version, list(request.columns) or None, holder=holder)
@@ -92,6 +94,18 @@ class Cache(CacheServicer):
             self._leases.cancel(token)
         return pb.OpenResponse(lease=token, layout=wire.layout(hold.layout))
 
+    def _reserved(self, manager: LocalManager, uri: str, peer: Peer) -> tuple[Version, str]:
+        """Find a version and begin a lease on it; one that is in the cold tier, or on its way there, is sent for."""
+        version = _find(manager, uri)
+        if version.state is State.ARCHIVED:
+            manager.bring_back(version)
+        try:
+            return version, self._leases.reserve(peer, version)
+        except Restoring:
+            manager.bring_back(version)
+        # It is back already.
+        return version, self._leases.reserve(peer, version)
+
     def Renew(self, request: pb.RenewRequest, context: grpc.ServicerContext) -> pb.RenewResponse:
         self._leases.renew(request.lease, caller(context, self._peers))
         return pb.RenewResponse()
@@ -103,9 +117,14 @@ class Cache(CacheServicer):
     # -- what is hot -----------------------------------------------------------------------------------------------
 
     def Prefetch(self, request: pb.PrefetchRequest, context: grpc.ServicerContext) -> Iterator[pb.PrefetchResponse]:
-        version = self._find(request.uri)
+        manager = self._as(context)
+        version = _find(manager, request.uri)
+        manager.allow(Verb.PREFETCH, version.type, version.name)
 
         def work(report: OnProgress) -> Progress:
+            if version.state is State.ARCHIVED:
+                with restoring(self._journal, ""):
+                    manager.bring_back(version, wait=request.wait, on_progress=report)
             self._residency.prefetch(version, list(request.columns) or None, on_progress=report)
             self._opened(version)
             return Progress(step="hot", rows=version.num_rows, total_rows=version.num_rows)
@@ -114,18 +133,23 @@ class Cache(CacheServicer):
             yield pb.PrefetchResponse(progress=wire.progress(progress))
 
     def Evict(self, request: pb.EvictRequest, context: grpc.ServicerContext) -> pb.EvictResponse:
+        manager = self._as(context)
+        version = _find(manager, request.uri)
+        manager.allow(Verb.EVICT, version.type, version.name)
         self._settle()
-        version = self._find(request.uri)
         return pb.EvictResponse(freed_bytes=self._residency.evict(version))
 
     def Statistics(self, request: pb.StatisticsRequest, context: grpc.ServicerContext) -> pb.StatisticsResponse:
         self._settle()
         found = self._residency.statistics()
+        may_read = self._seeing(context)
         return pb.StatisticsResponse(
             budget_bytes=found.budget_bytes,
             used_bytes=found.used_bytes,
-            versions=[_resident(version) for version in found.versions],
-            leases=[_lease(lease) for lease in self._leases.current()],
+            versions=[_resident(version) for version in found.versions if may_read(version.type, version.name)],
+            leases=[
+                _lease(lease) for lease in self._leases.current() if may_read(lease.version.type, lease.version.name)
+            ],
             opens=found.opens,
             hits=found.hits,
             evictions=found.evictions,
@@ -140,7 +164,7 @@ class Cache(CacheServicer):
             context.send_initial_metadata(())
             context.add_callback(listener.stop)
             for version in self._residency.statistics().versions:
-                if version.columns:
+                if version.columns and self._seeing(context)(version.type, version.name):
                     yield pb.CacheWatchResponse(
                         event="hot",
                         type=version.type,
@@ -149,22 +173,33 @@ class Cache(CacheServicer):
                         version=version.version,
                     )
             for event in listener:
-                yield pb.CacheWatchResponse(
-                    event=event.event,
-                    type=event.version.type,
-                    name=event.version.name,
-                    semver=event.version.semver,
-                    version=event.version.version,
-                    message=event.message,
-                )
+                # Asked anew each time: who sees must still be allowed to.
+                if self._seeing(context)(event.version.type, event.version.name):
+                    yield pb.CacheWatchResponse(
+                        event=event.event,
+                        type=event.version.type,
+                        name=event.version.name,
+                        semver=event.version.semver,
+                        version=event.version.version,
+                        message=event.message,
+                    )
 
-    def _find(self, uri: str) -> Version:
-        parsed = parse_uri(uri)
-        if isinstance(parsed, FilePath):
-            raise InvalidArgument(
-                f"{uri} is a plain file; the cache serves versions of resources: alluxio://TYPE/NAME, with two slashes"
-            )
-        return self._finder.find(parsed)
+    def _as(self, context: grpc.ServicerContext) -> LocalManager:
+        return self._manager.acting_as(identity(context))
+
+    def _seeing(self, context: grpc.ServicerContext) -> Callable[[str, str], bool]:
+        """Return what tells whether the caller may see a resource."""
+        return partial(self._as(context).may, Verb.READ)
+
+
+def _find(manager: LocalManager, uri: str) -> Version:
+    parsed = parse_uri(uri)
+    if isinstance(parsed, FilePath):
+        raise InvalidArgument(
+            f"{uri} is a plain file; the cache serves versions of resources: alluxio://TYPE/NAME, with two slashes"
+        )
+    selector = None if isinstance(parsed.selector, Active) else str(parsed.selector)
+    return manager.find_version(parsed.type, parsed.name, selector)
 
 
 def _resident(version: ResidentVersion) -> pb.ResidentVersion:
@@ -179,7 +214,7 @@ def _resident(version: ResidentVersion) -> pb.ResidentVersion:
         segments=version.segments,
         columns=version.columns,
         rows=version.rows,
-        pages=wire.PAGES[version.pages],
+        pages=PAGES.number(version.pages),
         leases=version.leases,
         last_opened_at=None if version.last_opened_at is None else wire.timestamp(version.last_opened_at),
         load_seconds=version.load_seconds,

@@ -3,35 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from alluxio_lance.layout import Column, ColumnKind, Layout, Pages, Region, Segment
+from alluxio_lance.codes import COLUMN_KINDS, KINDS, OUTCOMES, PAGES, STATES
+from alluxio_lance.layout import Column, Layout, Region, Segment
 from alluxio_lance.structs import to_struct
 from alluxio_lance.v1 import cache_pb2, common_pb2
-from alluxio_lance.values import Event, Kind, Progress, Resource, State, Version
+from alluxio_lance.values import Event, Progress, Resource, Version
 
-__all__ = ["PAGES", "event", "layout", "progress", "resource", "timestamp", "version"]
-
-_STATES: Final = {
-    State.REGISTERED: common_pb2.STATE_REGISTERED,
-    State.ACTIVE: common_pb2.STATE_ACTIVE,
-    State.DEPRECATED: common_pb2.STATE_DEPRECATED,
-    State.ARCHIVED: common_pb2.STATE_ARCHIVED,
-    State.DELETED: common_pb2.STATE_DELETED,
-}
-_KINDS: Final = {Kind.DATASET: common_pb2.KIND_DATASET, Kind.MODEL: common_pb2.KIND_MODEL}
-_COLUMN_KINDS: Final = {
-    ColumnKind.FIXED: cache_pb2.COLUMN_KIND_FIXED,
-    ColumnKind.VARIABLE: cache_pb2.COLUMN_KIND_VARIABLE,
-    ColumnKind.ARROW: cache_pb2.COLUMN_KIND_ARROW,
-}
-PAGES: Final = {
-    Pages.SMALL: cache_pb2.PAGES_SMALL,
-    Pages.TRANSPARENT: cache_pb2.PAGES_TRANSPARENT,
-    Pages.HUGE: cache_pb2.PAGES_HUGE,
-}
+__all__ = ["event", "layout", "moment", "progress", "resource", "timestamp", "version"]
 
 
 def timestamp(moment: datetime) -> Timestamp:
@@ -39,6 +20,11 @@ def timestamp(moment: datetime) -> Timestamp:
     stamp = Timestamp()
     stamp.FromDatetime(moment)
     return stamp
+
+
+def moment(value: datetime | None) -> Timestamp | None:
+    """Write a moment that may be none."""
+    return None if value is None else timestamp(value)
 
 
 def version(value: Version) -> common_pb2.Version:
@@ -49,7 +35,7 @@ def version(value: Version) -> common_pb2.Version:
         semver=value.semver,
         version=value.version,
         content_hash=value.content_hash,
-        state=_STATES[value.state],
+        state=STATES.number(value.state),
         location=value.location,
         num_rows=value.num_rows,
         num_bytes=value.num_bytes,
@@ -60,6 +46,14 @@ def version(value: Version) -> common_pb2.Version:
         created_at=timestamp(value.created_at),
         created_by=value.created_by,
         operation=value.operation,
+        branch=value.branch,
+        stage=value.stage,
+        tags=value.tags,
+        metrics=to_struct("metrics", value.metrics),
+        cold_bytes=value.cold_bytes,
+        archived_at=moment(value.archived_at),
+        read_at=moment(value.read_at),
+        purge_at=moment(value.purge_at),
     )
 
 
@@ -68,11 +62,14 @@ def resource(value: Resource) -> common_pb2.Resource:
     return common_pb2.Resource(
         type=value.type,
         name=value.name,
-        kind=_KINDS[value.kind],
+        kind=KINDS.number(value.kind),
         active=None if value.active is None else version(value.active),
         versions=value.versions,
         created_at=timestamp(value.created_at),
         updated_at=timestamp(value.updated_at),
+        labels=value.labels,
+        branches=value.branches,
+        purge_at=moment(value.purge_at),
     )
 
 
@@ -90,6 +87,10 @@ def event(value: Event) -> common_pb2.Event:
         after=value.after,
         semver=value.semver,
         message=value.message,
+        origin=value.origin,
+        request_id=value.request_id,
+        outcome=OUTCOMES.number(value.outcome),
+        hash=value.hash,
     )
 
 
@@ -114,6 +115,7 @@ def layout(value: Layout) -> cache_pb2.Layout:
         content_hash=value.content_hash,
         num_rows=value.num_rows,
         shard_rows=value.shard_rows,
+        branch=value.branch,
         columns=[_column(column) for column in value.columns],
     )
 
@@ -121,7 +123,7 @@ def layout(value: Layout) -> cache_pb2.Layout:
 def _column(value: Column) -> cache_pb2.Column:
     return cache_pb2.Column(
         name=value.name,
-        kind=_COLUMN_KINDS[value.kind],
+        kind=COLUMN_KINDS.number(value.kind),
         dtype=value.dtype,
         shape=value.shape,
         nullable=value.nullable,
@@ -136,7 +138,7 @@ def _segment(value: Segment) -> cache_pb2.Segment:
         id=value.id,
         rows=value.rows,
         length=value.length,
-        pages=PAGES[value.pages],
+        pages=PAGES.number(value.pages),
         data=_region(value.data),
         offsets=_region(value.offsets),
         validity=_region(value.validity),

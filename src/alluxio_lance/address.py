@@ -1,16 +1,19 @@
-"""Where the sidecar of this node is found: the run folder and its two sockets."""
+"""Where a sidecar is found: the run folder of this node's and its two sockets, or the host and port of another node's."""
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from alluxio_lance.errors import InvalidArgument
 
-__all__ = ["Address", "default_run_folder"]
+__all__ = ["Address", "RemoteAddress", "default_run_folder", "find_address", "is_loopback"]
 
 _GRPC, _DOOR = "grpc.sock", "door.sock"
+_SCHEMES = ("grpc://", "grpcs://")
 
 
 def default_run_folder() -> Path:
@@ -37,9 +40,14 @@ class Address:
         Raises
         ------
         InvalidArgument
-            When the text is neither.
+            When the text is neither, or names a sidecar over the network.
         """
-        text = text or os.environ.get("ALLUXIO_LANCE_ADDRESS") or f"unix:{default_run_folder() / _GRPC}"
+        text = _given(text)
+        if text.startswith(_SCHEMES):
+            raise InvalidArgument(
+                f"{text} is a sidecar over the network, and this needs the one of this node: shared memory does not "
+                f"travel - give unix:/RUN/FOLDER/{_GRPC}, or the run folder as a path"
+            )
         path = Path(text.removeprefix("unix://").removeprefix("unix:"))
         if not path.is_absolute():
             raise InvalidArgument(
@@ -56,3 +64,69 @@ class Address:
     def door(self) -> Path:
         """The socket that passes file descriptors."""
         return self.run_folder / _DOOR
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteAddress:
+    """A sidecar over the network: its lifecycle can be reached, its shared memory cannot."""
+
+    host: str
+    port: int
+    tls: bool
+
+    @classmethod
+    def read(cls, text: str) -> RemoteAddress:
+        """Read ``grpcs://host:port`` (TLS) or ``grpc://host:port``.
+
+        Raises
+        ------
+        InvalidArgument
+            When the text is neither.
+        """
+        try:
+            parts = urlsplit(text)
+            host, port = parts.hostname, parts.port
+        except ValueError:
+            host = port = None
+        extra = bool(host) and (parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc)
+        if not host or not port or extra or parts.scheme not in ("grpc", "grpcs"):
+            # What was given may hold a password: it is not shown.
+            raise InvalidArgument(
+                "the address is none of a sidecar over the network: give grpcs://HOST:PORT, or grpc://HOST:PORT within "
+                "this host; tokens go into ALLUXIO_LANCE_TOKEN"
+            )
+        return cls(host, port, parts.scheme == "grpcs")
+
+    @property
+    def grpc(self) -> str:
+        """The target of a gRPC channel."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"dns:///{host}:{self.port}"
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"grpc{'s' * self.tls}://{host}:{self.port}"
+
+
+def find_address(text: str | None = None) -> Address | RemoteAddress:
+    """Read whichever address there is; default ``ALLUXIO_LANCE_ADDRESS``, then the run folder of this node.
+
+    Raises
+    ------
+    InvalidArgument
+        When the text is none.
+    """
+    text = _given(text)
+    return RemoteAddress.read(text) if text.startswith(_SCHEMES) else Address.find(text)
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host is this very one, by its name or number alone: no name server is asked."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _given(text: str | None) -> str:
+    return text or os.environ.get("ALLUXIO_LANCE_ADDRESS") or f"unix:{default_run_folder() / _GRPC}"

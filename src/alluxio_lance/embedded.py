@@ -27,18 +27,20 @@ def tables_folder(root: Path) -> Path:
 def open_embedded(root: str | PathLike[str]) -> LocalManager:
     """Open, or begin, a manager on a folder, and mend what a crash may have left there.
 
-    Any number of processes may have the same folder open, a sidecar among them.
+    Any number of processes may have the same folder open, a sidecar among them. The cold tier is the one of the node's
+    settings (``cold`` and ``cold_options``), so that all of them find the same archived versions.
 
     Raises
     ------
     Unavailable
         When the server side is not installed, or the folder's catalog or tables cannot be opened.
     InvalidArgument
-        When there can be no such folder.
+        When there can be no such folder, or the node's settings cannot be used.
     """
     try:
         from alluxio_lance.catalog import DatabaseCatalog  # noqa: PLC0415 - the base install has no server side
         from alluxio_lance.lifecycle.local import LocalManager  # noqa: PLC0415 - the base install has no server side
+        from alluxio_lance.sidecar.settings import Settings  # noqa: PLC0415 - the base install has no server side
         from alluxio_lance.storage import LanceStore  # noqa: PLC0415 - the base install has no server side
     except ModuleNotFoundError as error:
         raise Unavailable(
@@ -50,7 +52,8 @@ def open_embedded(root: str | PathLike[str]) -> LocalManager:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InvalidArgument(f"{folder} cannot be the root folder: {error.strerror}") from error
-    store = LanceStore.local(tables_folder(folder))
+    settings = Settings(root=folder)
+    store = LanceStore.local(tables_folder(folder), settings.cold or None, settings.cold_options)
     manager = LocalManager(DatabaseCatalog.open(catalog_url(folder)), store)
     try:
         manager.reconcile()

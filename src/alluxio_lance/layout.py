@@ -93,8 +93,11 @@ class Layout:
     shard_rows: int
     """Rows of every shard but the last, a multiple of ``ROWS_PER_PAGE_GROUP``."""
     columns: tuple[Column, ...]
+    branch: str = ""
+    """The branch it lies on; empty on the main line."""
 
     @property
     def uri(self) -> str:
         """The URI of exactly this version."""
-        return f"alluxio://{self.type}/{self.name}@v{self.version}"
+        selector = self.semver if self.branch else f"v{self.version}"
+        return f"alluxio://{self.type}/{self.name}@{selector}"

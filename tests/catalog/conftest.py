@@ -15,9 +15,21 @@ from typing import Any
 import pytest
 
 from alluxio_lance.catalog import DatabaseCatalog
-from alluxio_lance.lifecycle.ports import Change, Draft, Holder, Operation, Owner, Snapshot, StoredFile
+from alluxio_lance.catalog.semver import numbers
+from alluxio_lance.errors import AlluxioLanceError
+from alluxio_lance.lifecycle.ports import (
+    Branch,
+    Change,
+    ColdCopy,
+    Draft,
+    Holder,
+    Operation,
+    Owner,
+    Snapshot,
+    StoredFile,
+)
 from alluxio_lance.lifecycle.uri import ResourceName, parse_selector
-from alluxio_lance.values import Verb, Version
+from alluxio_lance.values import State, Verb, Version
 
 OWNER = Owner(node="node-1", boot="boot-1:4026531836", pid=41, started=1000)
 
@@ -70,8 +82,9 @@ class Desk:
             files=tuple(StoredFile(path=f"data/{i}.lance", size=i, hash=f"{i:064x}") for i in range(files)),
             content_hash=(hash or f"{number:08x}").ljust(64, "0"),
         )
-        major, minor, patch = map(int, semver.split("."))
+        major, minor, patch, branch, serial = numbers(semver)
         given = {"message": f"makes {semver}", "metadata": {"k": [1, None]}, "provenance": {"from": "test"}}
+        given |= {"branch": branch, "serial": serial}
         return Draft(semver=(major, minor, patch), snapshot=snapshot, **{**given, **more})
 
     def change(self, verb: Verb = Verb.UPDATE, name: str = "cifar10", **more: Any) -> Change:
@@ -79,10 +92,14 @@ class Desk:
         return Change(**{**given, **more})
 
     def commit(self, change: Change) -> Version | None:
-        """Begin, lock, commit."""
+        """Begin, lock, commit; abandon what is refused."""
         operation = self.begun(change.verb, change.name, type=change.type)
         assert self.catalog.try_lock(change.type, change.name, operation, 30) is None
-        return self.catalog.commit(operation, change, locked=True)
+        try:
+            return self.catalog.commit(operation, change, locked=True)
+        except AlluxioLanceError as error:
+            self.catalog.abandon(operation, error.message)
+            raise
 
     def add(
         self, semver: str, name: str = "cifar10", *, activate: bool = True, type: str = "datasets", **draft: Any
@@ -99,11 +116,38 @@ class Desk:
         assert made is not None
         return made
 
-    def find(self, selector: str = "active", name: str = "cifar10") -> Version:
-        return self.catalog.find(ResourceName("datasets", name, parse_selector(selector)))
+    def branch(self, name: str, base: str = "1.0.0", **draft: Any) -> Version:
+        """Begin a branch, with its first version."""
+        line = Branch(name=name, base=base, created_at=self.clock.now, created_by="ada@node-1")
+        made = self.commit(self.change(Verb.BRANCH, branch=line, draft=self.draft(f"{base}-{name}.1", **draft)))
+        assert made is not None
+        return made
 
-    def states(self, name: str = "cifar10") -> dict[str, str]:
-        return {version.semver: version.state.value for version in self.catalog.versions("datasets", name)}
+    def hide(self, name: str = "cifar10", seconds: float = 60) -> None:
+        """Delete a resource that nobody holds, to be purged after a while."""
+        until = self.clock.now + timedelta(seconds=seconds)
+        self.commit(self.change(Verb.DELETE, name, hide_until=until, wholly_unheld=True))
+
+    def find(self, selector: str = "active", name: str = "cifar10", *, deleted: bool = False) -> Version:
+        return self.catalog.find(ResourceName("datasets", name, parse_selector(selector)), deleted=deleted)
+
+    def states(self, name: str = "cifar10", *, deleted: bool = False) -> dict[str, str]:
+        return {v.semver: v.state.value for v in self.catalog.versions("datasets", name, deleted=deleted)}
+
+    def archive(self, *semvers: str, name: str = "cifar10") -> None:
+        """Archive versions, with copies of as many bytes as each has."""
+        copies = {
+            semver: ColdCopy(location=f"cold/{name}/{semver}", num_bytes=self.find(semver, name).num_bytes)
+            for semver in semvers
+        }
+        states = dict.fromkeys(semvers, State.ARCHIVED)
+        self.commit(self.change(Verb.ARCHIVE, name, states=states, cold=copies, unheld=semvers, about=semvers[0]))
+
+    def delete(self, *semvers: str, name: str = "cifar10", seconds: float = 60) -> None:
+        """Delete versions, to be purged after a while."""
+        until = self.clock.now + timedelta(seconds=seconds)
+        states = dict.fromkeys(semvers, State.DELETED)
+        self.commit(self.change(Verb.DELETE, name, states=states, purge_at=until, unheld=semvers, about=semvers[0]))
 
     def holder(self, semver: str = "1.0.0", **more: Any) -> Holder:
         given = {

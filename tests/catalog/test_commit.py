@@ -148,13 +148,18 @@ def test_a_change_of_a_version_that_is_not_there_changes_nothing(catalog, desk, 
     assert catalog.last_event() == 1
 
 
-def test_a_deleted_version_cannot_be_activated(catalog, desk):
-    """A version whose state is deleted is not found any more."""
-    desk.add("1.0.0")
-    desk.add("1.1.0")
-    desk.commit(desk.change(states={"1.0.0": State.DELETED}))
-    with pytest.raises(NotFound, match="to activate"):
-        desk.commit(desk.change(activate="1.0.0"))
+def test_only_a_version_of_the_main_line_in_the_hot_tier_can_be_active(catalog, desk):
+    """A move of the pointer that was planned a moment too long ago is refused: nothing is changed."""
+    for semver in ("1.0.0", "1.1.0", "1.2.0"):
+        desk.add(semver)
+    desk.branch("exp", "1.2.0")
+    desk.delete("1.0.0")
+    desk.archive("1.1.0")
+    before = catalog.last_event()
+    for semver, why in (("1.0.0", "is deleted"), ("1.1.0", "is archived"), ("1.2.0-exp.1", "lies on a branch")):
+        with pytest.raises(Conflict, match=why):
+            desk.commit(desk.change(activate=semver))
+    assert (desk.find().semver, catalog.last_event()) == ("1.2.0", before)
 
 
 def test_a_change_needs_its_resource(catalog, desk):
@@ -225,6 +230,6 @@ def test_removing_leaves_the_audit_rows_only(catalog, desk):
 def test_a_hidden_resource_can_still_be_removed(catalog, desk):
     """The second half of a deletion finds what the first half hid."""
     desk.add("1.0.0")
-    catalog.hide(desk.begun(Verb.DELETE), *WHAT)
+    desk.hide()
     desk.commit(desk.change(Verb.DELETE, remove=True))
     assert catalog.location(*WHAT) is None

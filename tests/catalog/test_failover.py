@@ -13,7 +13,8 @@ import pytest
 from alluxio_lance.bench.servers import SERVERS, Server
 from alluxio_lance.catalog import DatabaseCatalog
 from alluxio_lance.errors import Unavailable
-from alluxio_lance.lifecycle.ports import Denial
+from alluxio_lance.governance import Token
+from alluxio_lance.lifecycle.ports import Denial, Note
 from alluxio_lance.values import Outcome, Verb
 
 WRITER = Path(__file__).with_name("writer.py")
@@ -165,6 +166,44 @@ def test_what_ends_the_same_when_done_twice_is_done_again(opened, desk_of, serve
         assert call() == answer
     assert opened.holders("datasets", "cifar10") == [holder]
     assert opened.operation(wanted.id).step == "written"
+
+
+@pytest.mark.parametrize("goes_through", [True, False])
+def test_rules_and_tokens_whose_answer_was_lost_are_written_once(
+    opened, desk_of, clock, server, monkeypatch, goes_through
+):
+    """One revision, one token, one audit row each, and no error."""
+    note = Note(actor="ada@node-1", origin="", message="because")
+    token = Token(id="t", name="ci", roles=("viewer",), created_by="a", created_at=clock.now, expires_at=None)
+    desk = desk_of(opened)
+    desk.add("1.0.0")
+    archive = desk.begun(Verb.ARCHIVE)
+    for call in (
+        lambda: opened.set_rules("a = 1", revision=0, note=note),
+        lambda: opened.add_token(token, "digest", note),
+        lambda: opened.revoke_token(token.id, note),
+        lambda: opened.fence(archive, "datasets", "cifar10", ["1.0.0"]),
+        lambda: opened.lead("janitor", "node-1", 30),
+    ):
+        LastCommit(opened, server, monkeypatch, goes_through=goes_through)
+        call()
+    assert (opened.rules().text, opened.rules().revision) == ("a = 1", 1)
+    assert [found.revoked_at for found in opened.tokens()] == [clock.now]
+    assert [event.verb for event in opened.events(after=1)] == [Verb.CONFIGURE, Verb.ISSUE_TOKEN, Verb.REVOKE_TOKEN]
+    assert opened.verify_audit().fault is None
+
+
+@pytest.mark.parametrize("goes_through", [True, False])
+def test_a_purge_of_a_version_whose_answer_was_lost_is_made_once(opened, desk_of, server, monkeypatch, goes_through):
+    """There is no version to return, whichever way it went."""
+    desk = desk_of(opened)
+    desk.add("1.0.0")
+    desk.add("1.1.0")
+    id = desk.begun(Verb.PURGE)
+    LastCommit(opened, server, monkeypatch, goes_through=goes_through)
+    purge = desk.change(Verb.PURGE, about="1.0.0", remove_versions=("1.0.0",))
+    assert opened.commit(id, purge, locked=False) is None
+    assert (desk.states(), opened.last_event()) == ({"1.1.0": "active"}, 3)
 
 
 def test_what_must_not_be_done_twice_says_that_it_is_not_known(opened, desk_of, server, monkeypatch):

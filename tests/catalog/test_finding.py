@@ -17,7 +17,9 @@ def shelf(desk):
     for semver in ("1.0.0", "1.2.0", "1.2.1", "1.9.0", "1.10.0", "1.11.0", "2.0.0", "3.0.0"):
         hash = {"1.2.0": SAME + "1", "1.10.0": SAME + "2", "1.11.0": SAME + "3", "3.0.0": "dead00000"}.get(semver)
         desk.add(semver, activate=semver == "1.10.0", hash=hash)
-    desk.commit(desk.change(states={"1.11.0": State.ARCHIVED, "2.0.0": State.DEPRECATED, "3.0.0": State.DELETED}))
+    desk.archive("1.11.0")
+    desk.commit(desk.change(states={"2.0.0": State.DEPRECATED}))
+    desk.delete("3.0.0")
     return desk
 
 
@@ -59,7 +61,7 @@ def test_of_versions_with_one_hash_the_newest_is_meant(catalog, shelf):
         ("v99", "has no version v99"),
         ("sha-dead00000", "has no version with the content hash sha-dead00000"),
         ("sha-99999999", "has no version with the content hash"),
-        ("production", "has no stage or tag named 'production': give a version"),
+        ("production", "has no stage, tag or branch named 'production': give a version"),
     ],
 )
 def test_what_is_not_there_is_said(shelf, selector, message):
@@ -146,7 +148,8 @@ def test_events_are_pages_of_one_growing_list(catalog, desk):
     assert catalog.last_event() == 6
 
 
-def test_a_deleted_version_is_listed_as_deleted(catalog, shelf):
-    """versions() shows every state, since a number once used stays used; the count agrees."""
-    assert shelf.states()["3.0.0"] == "deleted"
-    assert catalog.resource(*WHAT).versions == len(shelf.states()) == 8
+def test_a_deleted_version_is_listed_among_the_deleted_only(catalog, shelf):
+    """What is listed is counted, and what is deleted is neither."""
+    assert shelf.states(deleted=True) == {"3.0.0": "deleted"}
+    assert "3.0.0" not in shelf.states()
+    assert catalog.resource(*WHAT).versions == len(shelf.states()) == 7

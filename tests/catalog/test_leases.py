@@ -69,8 +69,8 @@ def test_what_is_gone_cannot_be_held(catalog, desk):
         catalog.hold(desk.holder(name="cifar1O"), 30)
     with pytest.raises(NotFound, match=r"datasets/cifar10@9\.9\.9 is gone"):
         catalog.hold(desk.holder("9.9.9"), 30)
-    catalog.hide(desk.begun(Verb.DELETE), *WHAT)
-    with pytest.raises(NotFound, match="being deleted"):
+    desk.hide()
+    with pytest.raises(NotFound, match="gone or deleted"):
         catalog.hold(desk.holder(), 30)
 
 
@@ -81,9 +81,8 @@ def test_a_held_resource_is_not_hidden(catalog, clock, desk):
     holder = desk.holder("1.0.0")
     catalog.hold(holder, 30)
     clock.advance(12)
-    delete = desk.begun(Verb.DELETE)
     with pytest.raises(Leased) as caught:
-        catalog.hide(delete, *WHAT)
+        desk.hide()
     assert "process 4711 of grace on node-7 (python train.py), which has held 1.0.0 for 12 s" in caught.value.message
     assert caught.value.details["holders"] == [
         {
@@ -99,7 +98,7 @@ def test_a_held_resource_is_not_hidden(catalog, clock, desk):
     ]
     assert catalog.resource(*WHAT) is not None
     clock.advance(18)
-    catalog.hide(delete, *WHAT)
+    desk.hide()
     assert catalog.resource(*WHAT) is None
 
 
@@ -109,37 +108,25 @@ def test_a_refusal_names_a_few_of_many(catalog, desk):
     for pid in range(8):
         catalog.hold(desk.holder(pid=pid, since=desk.clock.now + timedelta(seconds=pid)), 30)
     with pytest.raises(Leased, match=r"process 4 of .* 0 s; 3 more: end these") as caught:
-        catalog.hide(desk.begun(Verb.DELETE), *WHAT)
+        desk.hide()
     assert len(caught.value.details["holders"]) == 8
 
 
 def test_a_hidden_resource_is_out_of_sight_but_its_table_is_known(catalog, desk):
-    """Nothing that looks finds it, its location is still there, and hiding again changes nothing."""
+    """Nothing that looks finds it, and its location is still there."""
     desk.add("1.0.0")
     desk.add("1.0.0", "mnist")
-    delete = desk.begun(Verb.DELETE)
-    catalog.hide(delete, *WHAT)
-    catalog.hide(delete, *WHAT)
+    desk.hide()
     assert catalog.resource(*WHAT) is None
     assert [resource.name for resource in catalog.resources()] == ["mnist"]
     assert catalog.location(*WHAT) == "datasets/cifar10.lance"
     for look in (desk.find, lambda: catalog.versions(*WHAT)):
-        with pytest.raises(NotFound, match="there is no datasets/cifar10"):
+        with pytest.raises(
+            NotFound, match=r"no datasets/cifar10 any more, .* `alluxio-lance undelete datasets/cifar10`"
+        ):
             look()
-    with pytest.raises(Conflict, match="is being deleted"):
+    with pytest.raises(Conflict, match="is deleted: undelete or purge it first"):
         desk.add("1.1.0")
-
-
-def test_only_a_pending_operation_hides(catalog, desk):
-    """An operation that was undone meanwhile deletes nothing, and an unknown resource cannot be hidden."""
-    desk.add("1.0.0")
-    undone = desk.begun(Verb.DELETE)
-    catalog.abandon(undone, "no")
-    with pytest.raises(Conflict, match="is undone already"):
-        catalog.hide(undone, *WHAT)
-    with pytest.raises(NotFound, match="see `alluxio-lance list`"):
-        catalog.hide(desk.begun(Verb.DELETE), "datasets", "zzz")
-    assert catalog.resource(*WHAT) is not None
 
 
 def test_removing_takes_leases_along(catalog, clock, desk):
@@ -147,8 +134,8 @@ def test_removing_takes_leases_along(catalog, clock, desk):
     desk.add("1.0.0")
     catalog.hold(desk.holder(), 30)
     clock.advance(31)
-    catalog.hide(desk.begun(Verb.DELETE), *WHAT)
-    desk.commit(desk.change(Verb.DELETE, remove=True))
+    desk.hide()
+    desk.commit(desk.change(Verb.PURGE, remove=True))
     desk.add("1.0.0")
     clock.advance(-31)
     assert catalog.holders(*WHAT) == []

@@ -11,7 +11,7 @@ import pytest
 
 from alluxio_lance.errors import Conflict, InvalidArgument, NotFound
 from alluxio_lance.lifecycle.ports import OperationState, Owner
-from alluxio_lance.values import Verb
+from alluxio_lance.values import Progress, Verb
 
 OTHER = Owner(node="node-2", boot="boot-2:1", pid=77, started=5)
 
@@ -30,7 +30,8 @@ def test_an_unknown_operation_is_not_found(catalog):
         lambda: catalog.operation("0" * 32),
         lambda: catalog.record_step("0" * 32, "written"),
         lambda: catalog.abandon("0" * 32, "gone"),
-        lambda: catalog.hide("0" * 32, "datasets", "cifar10"),
+        lambda: catalog.record_progress("0" * 32, Progress(step="copy")),
+        lambda: catalog.fence("0" * 32, "datasets", "cifar10", ["1.0.0"]),
     ):
         with pytest.raises(NotFound, match="no operation '0000"):
             call()
@@ -179,3 +180,51 @@ def test_abandon_gives_the_lock_free_and_leaves_a_done_operation_done(catalog, d
     (done,) = catalog.open_operations()
     catalog.abandon(done.id, "the answer was lost")
     assert catalog.operation(done.id) == done
+
+
+def test_an_operation_says_how_far_it_is(catalog, clock, desk):
+    """Progress is seen by everybody and renews the heartbeat; an undone operation takes none."""
+    wanted = desk.operation(Verb.RESTORE, origin="unix:pid=1", progress=Progress(step="wait"))
+    assert catalog.begin(wanted) == catalog.operation(wanted.id) == wanted
+    clock.advance(2)
+    progress = Progress(step="copy", rows=5, total_rows=None, bytes=7, total_bytes=2**40)
+    catalog.record_progress(wanted.id, progress)
+    found = catalog.operation(wanted.id)
+    assert (found.progress, found.heartbeat_at, found.step) == (progress, clock.now, "begun")
+    catalog.abandon(wanted.id, "gone")
+    with pytest.raises(Conflict, match="undone meanwhile"):
+        catalog.record_progress(wanted.id, progress)
+
+
+def test_the_parameters_of_a_pending_operation_can_be_replaced(catalog, clock, desk):
+    """By the same and what it found out since; not once it has ended."""
+    id = desk.begun()
+    clock.advance(1)
+    catalog.record_params(id, {"mode": "append", "began": 7})
+    found = catalog.operation(id)
+    assert (found.params, found.heartbeat_at) == ({"mode": "append", "began": 7}, clock.now)
+    with pytest.raises(InvalidArgument, match="is no JSON"):
+        catalog.record_params(id, {"x": object()})
+    catalog.abandon(id, "gone")
+    with pytest.raises(Conflict, match="undone already"):
+        catalog.record_params(id, {})
+
+
+def test_the_restore_of_a_version_is_found_by_others(catalog, desk):
+    """Only while it is pending, by type, name and version."""
+    restore = desk.begun(Verb.RESTORE, params={"semver": "1.0.0"})
+    desk.begun(Verb.ARCHIVE, params={"semver": "1.1.0"})
+    assert catalog.restoring("datasets", "cifar10", "1.0.0").id == restore
+    for other in (("datasets", "cifar10", "1.1.0"), ("datasets", "mnist", "1.0.0"), ("models", "cifar10", "1.0.0")):
+        assert catalog.restoring(*other) is None
+    catalog.abandon(restore, "gone")
+    assert catalog.restoring("datasets", "cifar10", "1.0.0") is None
+
+
+def test_the_audit_row_has_the_origin_of_the_operation(catalog, desk):
+    """Unless the change has one of its own."""
+    for origin in ("", "ipv4:10.0.0.7:4711"):
+        id = desk.begun(origin="unix:pid=123")
+        change = desk.change(location="datasets/cifar10.lance", labels={"a": "b"}, origin=origin)
+        catalog.commit(id, change, locked=False)
+    assert [event.origin for event in catalog.events()] == ["unix:pid=123", "ipv4:10.0.0.7:4711"]

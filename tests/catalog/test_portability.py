@@ -11,6 +11,7 @@ from alluxio_lance.catalog.dialects import database_of
 from alluxio_lance.catalog.schema import metadata
 from alluxio_lance.errors import Conflict, Internal, Unavailable
 from alluxio_lance.lifecycle.ports import Catalog
+from alluxio_lance.values import Verb
 
 
 @pytest.fixture
@@ -153,10 +154,13 @@ def _plans(catalog: Catalog, call) -> list[str]:
     ("look", "way"),
     [
         (lambda desk: desk.find(), "SEARCH pointers USING INTEGER PRIMARY KEY"),
-        (lambda desk: desk.find("1.2.0"), "(resource_id=? AND major=? AND minor=? AND patch=?)"),
-        (lambda desk: desk.find("1"), "(resource_id=? AND major=?)"),
-        (lambda desk: desk.find("1.2"), "(resource_id=? AND major=? AND minor=?)"),
-        (lambda desk: desk.find("v1"), "(resource_id=? AND lance_version=?)"),
+        (
+            lambda desk: desk.find("1.2.0"),
+            "(resource_id=? AND branch=? AND major=? AND minor=? AND patch=? AND serial=?)",
+        ),
+        (lambda desk: desk.find("1"), "(resource_id=? AND branch=? AND major=?)"),
+        (lambda desk: desk.find("1.2"), "(resource_id=? AND branch=? AND major=? AND minor=?)"),
+        (lambda desk: desk.find("v1"), "(resource_id=? AND branch=? AND lance_version=?)"),
         (lambda desk: desk.find("sha-00000001"), "(resource_id=? AND content_hash>? AND content_hash<?)"),
         (
             lambda desk: desk.catalog.events(type="datasets", name="cifar10"),
@@ -169,11 +173,29 @@ def _plans(catalog: Catalog, call) -> list[str]:
         (lambda desk: desk.catalog.resources("datasets", after=("datasets", "a"), limit=9), "(type=? AND name>?)"),
         (lambda desk: desk.catalog.events(), "(outcome=? AND sequence>?)"),
         (lambda desk: desk.catalog.last_event(), "SEARCH events"),
+        (
+            lambda desk: desk.find("golden"),
+            "SEARCH tags USING INDEX sqlite_autoindex_tags_1 (resource_id=? AND name=?)",
+        ),
+        (lambda desk: desk.find("production"), "(resource_id=? AND stage=?)"),
+        (lambda desk: desk.find("exp"), "(resource_id=? AND branch=?)"),
+        (lambda desk: desk.find("1.2.0-exp.1"), "branch=? AND major=? AND minor=? AND patch=? AND serial=?)"),
+        (
+            lambda desk: desk.catalog.last_change("datasets", "cifar10", "1.2.0", Verb.ARCHIVE),
+            "(name=? AND semver=? AND verb=? AND outcome=?)",
+        ),
+        (lambda desk: desk.catalog.purgeable(desk.clock.now), "(purge_at<?)"),
+        (lambda desk: desk.catalog.promotions("datasets", "cifar10"), "(type=? AND name=?)"),
+        (lambda desk: desk.catalog.promotions(state="waiting"), "(state=?)"),
+        (lambda desk: desk.catalog.restoring("datasets", "cifar10", "1.2.0"), "(state=?)"),
+        (lambda desk: desk.catalog.note_read("datasets", "cifar10", "1.2.0"), "(type=? AND name=?)"),
     ],
 )
 def test_looking_uses_indexes(catalog, desk, look, way):
     """No look walks through all versions, leases, operations or events, however many there are."""
     desk.add("1.2.0")
+    desk.branch("exp", "1.2.0")
+    desk.commit(desk.change(stages={"1.2.0": "production"}, tags={"golden": "1.2.0"}))
     plans = _plans(catalog, lambda: look(desk))
     assert plans
     assert any(way in plan for plan in plans)

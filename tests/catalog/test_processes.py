@@ -14,7 +14,6 @@ import pytest
 
 from alluxio_lance.catalog import DatabaseCatalog
 from alluxio_lance.errors import AlluxioLanceError, Leased, NotFound
-from alluxio_lance.values import Verb
 
 HERE = Path(__file__).parent
 
@@ -83,7 +82,7 @@ def test_a_death_in_the_middle_of_a_commit_leaves_nothing_half_written(catalog_u
 
 
 def test_a_reader_and_a_deletion_never_both_win(catalog, desk):
-    """Of a hold and a hide at once exactly one goes through, and the other one is told why."""
+    """Of a hold and a deletion at once exactly one goes through, and the other one is told why."""
 
     def attempt(call, start: threading.Barrier) -> type[AlluxioLanceError] | None:
         start.wait(10)
@@ -97,9 +96,9 @@ def test_a_reader_and_a_deletion_never_both_win(catalog, desk):
         for number in range(12):
             name = f"raced{number}"
             desk.add("1.0.0", name)
-            delete, start, holder = desk.begun(Verb.DELETE, name), threading.Barrier(2), desk.holder(name=name)
+            start, holder = threading.Barrier(2), desk.holder(name=name)
             held = pool.submit(attempt, lambda holder=holder: catalog.hold(holder, 30), start)
-            hidden = pool.submit(attempt, lambda d=delete, n=name: catalog.hide(d, "datasets", n), start)
+            hidden = pool.submit(attempt, lambda n=name: desk.hide(n), start)
             assert (held.result(20), hidden.result(20)) in {(None, Leased), (NotFound, None)}
 
 

@@ -30,20 +30,20 @@ def forge(root, *statements):
 
 def test_upgrade_makes_the_tables_and_then_has_nothing_to_do(bare, root):
     """By folder and by URL; the second run says so."""
-    assert "schema none → 0002" in bare("catalog", "upgrade", "--root", root).stdout
-    assert "the tables are current already: schema 0002" in bare("catalog", "upgrade", "--root", root).stdout
+    assert "schema none → 0003" in bare("catalog", "upgrade", "--root", root).stdout
+    assert "the tables are current already: schema 0003" in bare("catalog", "upgrade", "--root", root).stdout
     url = f"sqlite:///{root}/catalog.db"
-    assert bare.json("catalog", "upgrade", "--catalog", url) == {"before": "0002", "now": "0002", "changed": False}
+    assert bare.json("catalog", "upgrade", "--catalog", url) == {"before": "0003", "now": "0003", "changed": False}
 
 
 def test_a_sound_catalog_is_said_to_be_one(embedded, first, root):
     """Engine, schema and rows, for people and programs."""
     embedded("register", "datasets/a", first)
     shown = embedded("catalog", "check").stdout
-    assert "0002, current" in shown
+    assert "0003, current" in shown
     assert shown.endswith("sound\n")
     report = embedded.json("catalog", "check")
-    assert (report["engine"], report["schema"], report["wanted"], report["current"]) == ("sqlite", "0002", "0002", True)
+    assert (report["engine"], report["schema"], report["wanted"], report["current"]) == ("sqlite", "0003", "0003", True)
     assert (report["rows"]["versions"], report["rows"]["events"], report["sound"]) == (1, 1, True)
     assert set(report["orphans"].values()) == {0}
 
@@ -57,6 +57,11 @@ ORPHANS = {
     "active versions without their pointer": "DELETE FROM pointers",
     "versions without their operation": "DELETE FROM operations",
     "commit locks of operations that ended": "INSERT INTO commit_locks SELECT type, name, 'x', created_at FROM resources",
+    "fences of operations that ended": "INSERT INTO fences SELECT id, 'x' FROM versions",
+    "tags without their version": "INSERT INTO tags SELECT id, 'x', 99 FROM resources",
+    "versions without their branch": "UPDATE versions SET branch = 'x'",
+    "archived versions without their copy": "UPDATE versions SET state = 'archived'",
+    "files that no version lists": "DELETE FROM file_spans",
     "resources with a wrong count of versions": "UPDATE resources SET version_count = 7",
 }
 
@@ -80,8 +85,8 @@ def test_every_kind_of_orphan_is_tried(embedded, root):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ("UPDATE catalog_schema SET version_num = '0001'", "0001, this release wants 0002: run `alluxio-lance catalog"),
-        ("UPDATE catalog_schema SET version_num = '9999'", "9999, this release wants 0002: upgrade alluxio-lance on"),
+        ("UPDATE catalog_schema SET version_num = '0001'", "0001, this release wants 0003: run `alluxio-lance catalog"),
+        ("UPDATE catalog_schema SET version_num = '9999'", "9999, this release wants 0003: upgrade alluxio-lance on"),
         ("DELETE FROM catalog_schema", "none: run `alluxio-lance catalog upgrade`"),
     ],
 )

@@ -95,6 +95,7 @@ def test_columns_are_chosen_by_what_they_hold(system, columns, read, pair):
                 choice = choose(table)
         finally:
             manager.delete_resource("datasets", "chosen")
+            manager.purge_resource("datasets", "chosen")
     assert (sorted(choice.columns), choice.pair) == (read, pair)
     assert sorted([*choice.columns, *choice.left_out]) == sorted(columns)
 

@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from alluxio_lance.cli.human import age, count, duration, rate, size
+from alluxio_lance.cli.human import age, count, duration, rate, read_duration, size, until
+from alluxio_lance.errors import InvalidArgument
 
 NOW = datetime(2026, 5, 17, 12, tzinfo=UTC)
 
@@ -65,3 +66,43 @@ def test_counts_and_rates():
     """Thousands are apart, and a rate is a size per second."""
     assert count(1234567) == "1,234,567"
     assert rate(2048) == "2.0 KiB/s"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (-5, "now"),
+        (0.5, "now"),
+        (59, "in 59 s"),
+        (3599, "in 59 min"),
+        (7200, "in 2 h"),
+        (86400, "in 1 day"),
+        (7 * 86400 - 1, "in 7 days"),
+        (400 * 86400, "in 400 days"),
+    ],
+)
+def test_moments_to_come_are_relative(seconds, text):
+    """What has passed is now; a week that has just begun is seven days."""
+    assert until(NOW + timedelta(seconds=seconds), NOW) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "length"),
+    [
+        ("30s", timedelta(seconds=30)),
+        (" 10 m ", timedelta(minutes=10)),
+        ("1.5h", timedelta(minutes=90)),
+        ("30d", timedelta(days=30)),
+        ("2w", timedelta(weeks=2)),
+    ],
+)
+def test_lengths_of_time_have_a_unit(text, length):
+    """As in the rules."""
+    assert read_duration("--timeout", text) == length
+
+
+@pytest.mark.parametrize("text", ["10", "", "m", "ten m", "-1s", "1y", "10min"])
+def test_what_is_no_length_of_time_names_the_option(text):
+    """And the units that there are."""
+    with pytest.raises(InvalidArgument, match=r"--timeout.*30s, 10m"):
+        read_duration("--timeout", text)

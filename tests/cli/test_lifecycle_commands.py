@@ -22,7 +22,7 @@ def test_a_resource_lives_through_all_verbs(embedded, first, more):
     assert embedded.json("activate", "datasets/shop/rows@1.1.0")["version"]["state"] == "active"
     assert embedded.json("deprecate", "datasets/shop/rows", "1.0.0")["version"]["state"] == "deprecated"
     gone = embedded.json("delete", "datasets/shop/rows", "--yes", "-m", "done")
-    assert gone == {"deleted": {"type": "datasets", "name": "shop/rows"}}
+    assert (gone["deleted"]["name"], gone["deleted"]["semver"]) == ("shop/rows", None)
     assert embedded.json("list") == {"resources": []}
     events = embedded.json("history", "datasets/shop/rows")["events"]
     assert [event["verb"] for event in events] == [
@@ -114,7 +114,7 @@ def test_delete_needs_a_terminal_or_yes(embedded, first):
     embedded("register", "datasets/rows", first)
     assert "needs --yes" in embedded("delete", "datasets/rows", code=2).stderr
     assert len(embedded.json("list")["resources"]) == 1
-    assert embedded("delete", "datasets/rows", "-y").stdout == "deleted datasets/rows\n"
+    assert embedded("delete", "datasets/rows", "-y").stdout.startswith("deleted datasets/rows\n")
 
 
 @pytest.mark.parametrize(("answer", "code", "left"), [(b"n\n", 1, 1), (b"y\n", 0, 0), (b"\x04", 1, 1)])
@@ -196,7 +196,11 @@ def test_what_came_in_is_named(embedded, first):
 def test_every_command_has_a_help_text():
     """And the commands are those of the contract."""
     names = [command.name for command in application.registered_commands]
-    wanted = "activate bench delete demo deprecate doctor history list register rollback show up update"
-    assert " ".join(sorted(names)) == wanted
+    wanted = """
+        activate alert approve archive bench branch delete demo deprecate doctor history label list measure merge
+        promote promotions purge reconcile register reject restore rollback show tag unbranch undelete untag up update
+        whoami
+    """
+    assert sorted(names) == wanted.split()
     for command in application.registered_commands:
         assert command.callback.__doc__

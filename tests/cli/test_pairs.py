@@ -1,8 +1,11 @@
 """KEY=VALUE options."""
 
+import io
+from pathlib import Path
+
 import pytest
 
-from alluxio_lance.cli.pairs import json_pairs, metadata_from
+from alluxio_lance.cli.pairs import json_object, json_pairs, metadata_from, text_pairs
 from alluxio_lance.errors import InvalidArgument
 
 
@@ -47,3 +50,14 @@ def test_a_file_holds_one_json_object(tmp_path, text, says):
         file.write_text(text)
     with pytest.raises(InvalidArgument, match=f"m.json.*{says}"):
         metadata_from([], file)
+
+
+def test_text_stays_text():
+    """A label that looks like a number is none."""
+    assert text_pairs("label", ["n=1", "team=vision", "e="]) == {"n": "1", "team": "vision", "e": ""}
+
+
+def test_a_hyphen_is_stdin(monkeypatch):
+    """As everywhere."""
+    monkeypatch.setattr("sys.stdin", io.StringIO('{"accuracy": 0.93}'))
+    assert json_object("--file", Path("-")) == {"accuracy": 0.93}

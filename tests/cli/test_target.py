@@ -2,7 +2,7 @@
 
 import pytest
 
-from alluxio_lance.cli.target import plain_target, selector_of, target, versioned_target
+from alluxio_lance.cli.target import plain_target, required, selector_of, target, versioned_target, whole_or_nothing
 from alluxio_lance.errors import InvalidArgument, InvalidURI
 
 
@@ -14,6 +14,8 @@ from alluxio_lance.errors import InvalidArgument, InvalidURI
         ("alluxio://datasets/cifar10@v7", "datasets", "cifar10", "v7"),
         ("datasets/cifar10@active", "datasets", "cifar10", None),
         ("datasets/cifar10@sha-3fa9c1d2", "datasets", "cifar10", "sha-3fa9c1d2"),
+        ("datasets/cifar10@production", "datasets", "cifar10", "production"),
+        ("datasets/cifar10@1.4.0-exp.3", "datasets", "cifar10", "1.4.0-exp.3"),
     ],
 )
 def test_names_and_uris_mean_the_same(text, type, name, selector):
@@ -45,3 +47,19 @@ def test_a_version_stands_behind_or_beside_the_name():
     assert behind[1] == beside[1] == "1.0.0"
     assert versioned_target("datasets/x", None)[1] is None
     assert plain_target("datasets/x").name == "x"
+
+
+def test_a_part_of_the_catalog_is_a_type_or_a_resource():
+    """Or all of it; one version is no part."""
+    assert whole_or_nothing(None) == (None, None)
+    assert whole_or_nothing("datasets") == ("datasets", None)
+    assert whole_or_nothing("datasets/vision/x") == ("datasets", "vision/x")
+    with pytest.raises(InvalidArgument, match="names one version"):
+        whole_or_nothing("datasets/x@1.0.0")
+
+
+def test_a_version_that_is_needed_is_asked_for():
+    """With an example that fits."""
+    assert required("datasets/x", "1.0.0") == "1.0.0"
+    with pytest.raises(InvalidArgument, match=r"datasets/x@1\.0\.0"):
+        required("datasets/x", None)

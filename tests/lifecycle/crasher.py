@@ -1,11 +1,14 @@
 """A process that runs one verb on a root folder and kills itself with SIGKILL at a named step.
 
-Arguments: root, verb, step. ``mid-write`` dies inside the data stream, when half of the batches are handed over.
+Arguments: root, verb, step. ``mid-write`` dies inside the data stream, when half of the batches are handed over;
+``mid-copy`` in the middle of the first file that is copied back; ``cloning`` a moment after Lance began to clone;
+``verifying`` while the clone is read.
 """
 
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 
 import pyarrow as pa
@@ -38,9 +41,42 @@ def stream(dies):
         )
 
 
+def watching(step):
+    """Die in the middle of a copy."""
+
+    def on_progress(progress):
+        seen = {"copy": "mid-copy" if progress.bytes else "cloning", "verify": "verifying"}[progress.step]
+        if seen != step:
+            return
+        if seen == "cloning":
+            # Lance tells nothing while it clones.
+            threading.Timer(0.002, die).start()
+        else:
+            die()
+
+    return on_progress
+
+
+VERBS = {
+    "rollback": lambda manager, _: manager.rollback_resource("datasets", "old", "1.0.0"),
+    "archive": lambda manager, step: manager.archive_resource(
+        "datasets", "old", "1.0.0", on_progress=watching(step), message="crash"
+    ),
+    "archive-newest": lambda manager, _: manager.archive_resource("datasets", "old", "1.2.0"),
+    "restore": lambda manager, step: manager.restore_resource("datasets", "old", "1.0.0", on_progress=watching(step)),
+    "delete": lambda manager, _: manager.delete_resource("datasets", "old"),
+    "delete-version": lambda manager, _: manager.delete_resource("datasets", "old", "1.0.0"),
+    "undelete": lambda manager, _: manager.undelete_resource("datasets", "old"),
+    "undelete-version": lambda manager, _: manager.undelete_resource("datasets", "old", "1.0.0"),
+    "purge": lambda manager, _: manager.purge_resource("datasets", "old"),
+    "purge-version": lambda manager, _: manager.purge_resource("datasets", "old", "1.0.0"),
+}
+
+
 def main():
     """Run the verb."""
-    root, verb, step = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+    root, wanted, step = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+    verb = wanted.partition(":")[0]
 
     def observe(seen_verb, seen_step):
         if (str(seen_verb), seen_step) == (verb, step):
@@ -53,10 +89,8 @@ def main():
         manager.register_resource("datasets", "new", stream(step == "mid-write"), message="crash")
     elif verb == "update":
         manager.update_resource("datasets", "old", stream(step == "mid-write"), message="crash")
-    elif verb == "rollback":
-        manager.rollback_resource("datasets", "old", "1.0.0")
-    elif verb == "delete":
-        manager.delete_resource("datasets", "old")
+    else:
+        VERBS[wanted.replace(":", "-")](manager, step)
     manager.close()
 
 

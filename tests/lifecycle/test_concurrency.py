@@ -92,7 +92,7 @@ def test_an_update_that_waits_too_long_names_who_holds_the_resource(tmp_path):
         assert writing.wait(30)
         store = LanceStore.local(tables_folder(root))
         with (
-            LocalManager(DatabaseCatalog.open(catalog_url(root)), store, lock_timeout=0.2, actor="bob@n2") as other,
+            LocalManager(DatabaseCatalog.open(catalog_url(root)), store, lock_timeout=0.2) as other,
             pytest.raises(Conflict, match=r"update of datasets/a by .*@.* \(operation [0-9a-f]{8}, process \d+ on"),
         ):
             other.update_resource("datasets", "a", pa.table({"id": [5]}))

@@ -3,14 +3,17 @@
 import signal
 import subprocess
 import sys
+import uuid
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
 from alluxio_lance.catalog import DatabaseCatalog
-from alluxio_lance.errors import NotFound
+from alluxio_lance.errors import Leased, NotFound, Restoring
 from alluxio_lance.lifecycle.local import LocalManager
+from alluxio_lance.lifecycle.ports import Holder
 from alluxio_lance.storage import LanceStore
 from alluxio_lance.values import State, Verb
 
@@ -81,15 +84,60 @@ def test_two_processes_update_one_resource_and_nothing_is_lost(manager, url, tab
     assert manager.catalog.verify_audit().rows == 21
 
 
-def test_a_deletion_leaves_the_history_only(manager, tables):
+def test_a_purge_leaves_the_history_only(manager, tables):
     """Catalog and folder are empty afterwards, and the name is free."""
     manager.delete_resource("datasets", "a")
-    assert manager.list_resources() == []
+    assert [(one.name, one.versions) for one in manager.list_resources(deleted=True)] == [("a", 1)]
+    manager.undelete_resource("datasets", "a")
+    assert ids(manager) == [-1]
+    manager.delete_resource("datasets", "a")
+    manager.purge_resource("datasets", "a")
+    assert manager.list_resources() == manager.list_resources(deleted=True) == []
     assert not list(tables.rglob("*.lance"))
     with pytest.raises(NotFound):
         manager.get_resource("datasets", "a")
-    assert [event.verb for event in manager.history("datasets", "a")] == [Verb.REGISTER, Verb.DELETE]
+    assert [event.verb for event in manager.history("datasets", "a")] == [
+        Verb.REGISTER,
+        Verb.DELETE,
+        Verb.UNDELETE,
+        Verb.DELETE,
+        Verb.PURGE,
+    ]
     assert manager.register_resource("datasets", "a", pa.table({"id": [1]})).semver == "1.0.0"
+
+
+def test_a_version_goes_to_the_cold_tier_and_comes_back(manager, tables):
+    """A reader stops it; it comes back to whoever wants it, and is deleted and purged there."""
+    manager.update_resource("datasets", "a", pa.table({"id": [7]}), mode="overwrite")
+    reader = Holder(
+        id=uuid.uuid4().hex,
+        type="datasets",
+        name="a",
+        semver="1.0.0",
+        node="b",
+        pid=1,
+        user="eve",
+        command="train.py",
+        since=datetime.now(UTC),
+    )
+    manager.catalog.hold(reader, 60)
+    with pytest.raises(Leased, match="eve"):
+        manager.archive_resource("datasets", "a", "1.0.0")
+    manager.catalog.release([reader.id])
+    assert manager.archive_resource("datasets", "a", "1.0.0").state is State.ARCHIVED
+    with pytest.raises(Restoring):
+        manager.catalog.hold(reader, 60)
+    back = manager.get_resource("datasets", "a", "1.0.0", wait=True)
+    assert back.to_lance().to_table()["id"].to_pylist() == [-1]
+    manager.archive_resource("datasets", "a", "1.0.0")
+    manager.delete_resource("datasets", "a", "1.0.0")
+    manager.undelete_resource("datasets", "a", "1.0.0")
+    manager.delete_resource("datasets", "a", "1.0.0")
+    manager.purge_resource("datasets", "a", "1.0.0")
+    assert ids(manager) == [7]
+    assert not [path for path in (tables.parent / "cold").rglob("*") if path.is_file()]
+    assert manager.catalog.open_operations() == []
+    assert manager.catalog.verify_audit().fault is None
 
 
 @pytest.mark.parametrize(("step", "found"), [("writing", [-1]), ("written", [-1, 5])])

@@ -1,9 +1,10 @@
 """A writer that stands still for longer than its lock holds, and comes back when another one was there."""
 
 import signal
+import sqlite3
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import lance
@@ -33,6 +34,19 @@ def opened(root):
     return LocalManager(DatabaseCatalog.open(catalog_url(root)), LanceStore.local(tables_folder(root)), ttl=TTL)
 
 
+def stop_outside_of_a_transaction(child, database):
+    """Stop a process; SQLite lets nobody else write while its heartbeat stands in the middle of a transaction."""
+    while True:
+        child.send_signal(signal.SIGSTOP)
+        try:
+            with closing(sqlite3.connect(database, timeout=0)) as connection:
+                connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            child.send_signal(signal.SIGCONT)
+        else:
+            return
+
+
 @contextmanager
 def stalled(root, verb):
     """Start a writer and stop it in its middle; the function that is given lets it go on and tells how it ended."""
@@ -47,7 +61,7 @@ def stalled(root, verb):
 
     try:
         assert child.stdout.readline() == "writing\n"
-        child.send_signal(signal.SIGSTOP)
+        stop_outside_of_a_transaction(child, root / "catalog.db")
         yield resume
     finally:
         child.kill()
@@ -101,6 +115,7 @@ def test_a_register_and_a_delete_while_a_writer_is_stopped(root):
         with stalled(root, "register") as resume:
             manager.register_resource("datasets", "a", pa.table({"id": [-2]}))
             manager.delete_resource("datasets", "a")
+            manager.purge_resource("datasets", "a")
             # Corrupt: its first half went with the table that was deleted.
             assert resume() in ("Conflict", "Corrupt")
         assert manager.list_resources() == []

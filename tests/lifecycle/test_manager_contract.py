@@ -172,21 +172,6 @@ def test_an_update_without_an_active_version_continues_from_the_newest(manager):
     assert ids(manager, "datasets", "a") == [0, 5, 9]
 
 
-def test_a_deleted_resource_is_gone_and_its_name_is_free(manager):
-    """Only the history remembers it."""
-    first = manager.register_resource("datasets", "a/b", table(1))
-    manager.delete_resource("datasets", "a/b", message="obsolete")
-    with pytest.raises(NotFound):
-        manager.get_resource("datasets", "a/b")
-    with pytest.raises(NotFound):
-        manager.delete_resource("datasets", "a/b")
-    assert manager.list_resources() == []
-    assert [event.verb for event in manager.history("datasets", "a/b")] == [Verb.REGISTER, Verb.DELETE]
-    again = manager.register_resource("datasets", "a/b", table(3))
-    assert again.num_rows == 3
-    assert again.operation != first.operation
-
-
 def test_lists_are_sorted_and_complete(manager):
     """Resources by type and name, versions highest first."""
     for type, name in (("datasets", "b"), ("datasets", "a"), ("corpora", "z")):

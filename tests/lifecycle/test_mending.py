@@ -1,6 +1,7 @@
 """What is undone, mended or left alone: errors in the middle of a verb, starts beside living writers, processes that fork."""
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -14,12 +15,14 @@ import pytest
 import alluxio_lance as al
 from alluxio_lance.catalog import DatabaseCatalog
 from alluxio_lance.embedded import catalog_url, tables_folder
-from alluxio_lance.errors import Conflict, InvalidArgument, NoSpace, NotActive, NotFound, Unavailable
+from alluxio_lance.errors import InvalidArgument, NoSpace, NotActive, NotFound, Unavailable
+from alluxio_lance.governance import Identity
 from alluxio_lance.lifecycle.local import LocalManager
 from alluxio_lance.lifecycle.ports import OperationState
 from alluxio_lance.storage import LanceStore
 
 ONE = pa.table({"id": [1]})
+SOMEBODY = Identity(actor="x@y", roles=("admin",), method="embedded", origin="")
 
 
 @pytest.fixture
@@ -114,35 +117,31 @@ def test_a_table_that_an_undone_register_left_is_not_in_the_way(root):
         assert manager.register_resource("datasets", "b", pa.table({"id": [5, 6]})).num_rows == 2
 
 
-def test_a_deletion_that_failed_half_way_is_ended_by_the_next_verb_on_the_name(root, monkeypatch):
+def test_a_purge_that_failed_half_way_is_ended_by_the_next_verb_on_the_name(root, monkeypatch):
     """Nobody has to restart anything, and a disk error comes out as one of ours."""
-    import shutil
 
     def broken(path):
         raise OSError(5, "Input/output error", str(path))
 
     with al.ResourceManager.embedded(root) as manager:
+        manager.delete_resource("datasets", "a")
         with monkeypatch.context() as patch:
             patch.setattr(shutil, "rmtree", broken)
-            with pytest.raises(Unavailable, match="Input/output error"):
-                manager.delete_resource("datasets", "a")
-            with pytest.raises(Conflict, match="has not ended"):
-                manager.delete_resource("datasets", "a")
-            with pytest.raises(Conflict, match="being deleted"):
-                manager.register_resource("datasets", "a", ONE)
+            for verb in (manager.purge_resource, manager.purge_resource):
+                with pytest.raises(Unavailable, match="Input/output error"):
+                    verb("datasets", "a")
         assert manager.list_resources() == []
         assert manager.register_resource("datasets", "a", ONE).semver == "1.0.0"
 
 
 def test_a_table_that_cannot_be_mended_does_not_keep_the_others_from_being_opened(root, monkeypatch):
     """Reconcile says which operation failed, and goes on."""
-    import shutil
-
     with al.ResourceManager.embedded(root) as manager:
         manager.register_resource("datasets", "b", ONE)
+        manager.delete_resource("datasets", "a")
         monkeypatch.setattr(shutil, "rmtree", lambda _: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            manager.delete_resource("datasets", "a")
+            manager.purge_resource("datasets", "a")
         assert [found.outcome for found in manager.reconcile()] == ["failed"]
     with al.ResourceManager.embedded(root) as manager:
         assert [resource.name for resource in manager.list_resources()] == ["b"]
@@ -204,7 +203,7 @@ def test_a_start_does_not_wait_for_a_living_writer(root):
         assert writing.wait(30)
         journal = manager._rooms.journal
         for step in ("begun", "locked"):
-            fresh, _ = journal.begin("update", "datasets", "a", actor="x@y", params={}, request_id=step)
+            fresh, _ = journal.begin("update", "datasets", "a", identity=SOMEBODY, params={}, request_id=step)
             journal.catalog.record_step(fresh.id, step)
             journal._stop(fresh.id)
         found = {each.reason for each in manager.reconcile()}
@@ -222,7 +221,7 @@ def test_what_was_undone_names_the_process_that_died(root):
     with local(root) as manager:
         journal = manager._rooms.journal
         journal.owner = replace(journal.owner, pid=child.pid, started=1)
-        dead, _ = journal.begin("update", "datasets", "a", actor="x@y", params={}, request_id=None)
+        dead, _ = journal.begin("update", "datasets", "a", identity=SOMEBODY, params={}, request_id=None)
         journal._stop(dead.id)
         with al.ResourceManager.embedded(root):
             pass
@@ -260,6 +259,7 @@ def test_a_rollback_does_not_look_behind_a_deletion(root):
     with al.ResourceManager.embedded(root) as manager:
         manager.update_resource("datasets", "a", ONE)
         manager.delete_resource("datasets", "a")
+        manager.purge_resource("datasets", "a")
         manager.register_resource("datasets", "a", ONE)
         manager.update_resource("datasets", "a", ONE, activate=False)
         with pytest.raises(NotActive):
@@ -271,6 +271,7 @@ def test_a_request_is_not_answered_with_the_version_of_a_later_resource(root):
     with al.ResourceManager.embedded(root) as manager:
         manager.register_resource("datasets", "b", ONE, request_id="r")
         manager.delete_resource("datasets", "b")
+        manager.purge_resource("datasets", "b")
         manager.register_resource("datasets", "b", pa.table({"id": [9]}))
         with pytest.raises(NotFound, match="deleted since"):
             manager.register_resource("datasets", "b", ONE, request_id="r")

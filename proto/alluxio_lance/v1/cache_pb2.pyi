@@ -223,6 +223,7 @@ class Layout(_message.Message):
     NUM_ROWS_FIELD_NUMBER: _builtins.int
     SHARD_ROWS_FIELD_NUMBER: _builtins.int
     COLUMNS_FIELD_NUMBER: _builtins.int
+    BRANCH_FIELD_NUMBER: _builtins.int
     type: _builtins.str
     """The type of the resource."""
     name: _builtins.str
@@ -237,6 +238,8 @@ class Layout(_message.Message):
     """Rows in all shards."""
     shard_rows: _builtins.int
     """Rows of every shard but the last."""
+    branch: _builtins.str
+    """The branch it lies on; empty on the main line."""
     @_builtins.property
     def columns(self) -> _containers.RepeatedCompositeFieldContainer[Global___Column]:
         """The columns that the lease covers."""
@@ -252,10 +255,11 @@ class Layout(_message.Message):
         num_rows: _builtins.int = ...,
         shard_rows: _builtins.int = ...,
         columns: _abc.Iterable[Global___Column] | None = ...,
+        branch: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "content_hash", b"content_hash", "name", b"name", "num_rows", b"num_rows", "semver", b"semver", "shard_rows", b"shard_rows", "type", b"type", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["branch", b"branch", "columns", b"columns", "content_hash", b"content_hash", "name", b"name", "num_rows", b"num_rows", "semver", b"semver", "shard_rows", b"shard_rows", "type", b"type", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -269,8 +273,11 @@ class OpenRequest(_message.Message):
 
     URI_FIELD_NUMBER: _builtins.int
     COLUMNS_FIELD_NUMBER: _builtins.int
+    WAITED_FOR_FIELD_NUMBER: _builtins.int
     uri: _builtins.str
     """An alluxio:// URI of a resource."""
+    waited_for: _builtins.str
+    """The operation that an earlier answer Restoring named: when it has failed, the call fails in the same way."""
     @_builtins.property
     def columns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Only these columns; all when empty."""
@@ -280,10 +287,11 @@ class OpenRequest(_message.Message):
         *,
         uri: _builtins.str = ...,
         columns: _abc.Iterable[_builtins.str] | None = ...,
+        waited_for: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "uri", b"uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "uri", b"uri", "waited_for", b"waited_for"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -403,8 +411,11 @@ class PrefetchRequest(_message.Message):
 
     URI_FIELD_NUMBER: _builtins.int
     COLUMNS_FIELD_NUMBER: _builtins.int
+    WAIT_FIELD_NUMBER: _builtins.int
     uri: _builtins.str
     """An alluxio:// URI of a resource."""
+    wait: _builtins.bool
+    """When it is archived: wait until it is back, instead of failing with Restoring."""
     @_builtins.property
     def columns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Only these columns; all when empty."""
@@ -414,10 +425,11 @@ class PrefetchRequest(_message.Message):
         *,
         uri: _builtins.str = ...,
         columns: _abc.Iterable[_builtins.str] | None = ...,
+        wait: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "uri", b"uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "uri", b"uri", "wait", b"wait"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -81,7 +81,8 @@ class CacheServicer:
     """
 
     def Open(self, request, context):
-        """Makes a version hot, if it is not, and takes a lease on it. The file descriptors come through the door.
+        """Makes a version hot, if it is not, and takes a lease on it. The file descriptors come through the door. The restore
+        of an archived version is started, and the call fails with Restoring and how far it is.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -37,7 +37,9 @@ class CacheStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> CacheAsyncStub: ...
     Open: _grpc.UnaryUnaryMultiCallable[_cache_pb2.OpenRequest, _cache_pb2.OpenResponse]
-    """Makes a version hot, if it is not, and takes a lease on it. The file descriptors come through the door."""
+    """Makes a version hot, if it is not, and takes a lease on it. The file descriptors come through the door. The restore
+    of an archived version is started, and the call fails with Restoring and how far it is.
+    """
     Renew: _grpc.UnaryUnaryMultiCallable[_cache_pb2.RenewRequest, _cache_pb2.RenewResponse]
     """Keeps a lease that no connection holds yet for another 30 seconds."""
     Close: _grpc.UnaryUnaryMultiCallable[_cache_pb2.CloseRequest, _cache_pb2.CloseResponse]
@@ -60,7 +62,9 @@ class CacheAsyncStub(CacheStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Open: _aio.UnaryUnaryMultiCallable[_cache_pb2.OpenRequest, _cache_pb2.OpenResponse]  # type: ignore[assignment]
-    """Makes a version hot, if it is not, and takes a lease on it. The file descriptors come through the door."""
+    """Makes a version hot, if it is not, and takes a lease on it. The file descriptors come through the door. The restore
+    of an archived version is started, and the call fails with Restoring and how far it is.
+    """
     Renew: _aio.UnaryUnaryMultiCallable[_cache_pb2.RenewRequest, _cache_pb2.RenewResponse]  # type: ignore[assignment]
     """Keeps a lease that no connection holds yet for another 30 seconds."""
     Close: _aio.UnaryUnaryMultiCallable[_cache_pb2.CloseRequest, _cache_pb2.CloseResponse]  # type: ignore[assignment]
@@ -86,7 +90,9 @@ class CacheServicer(metaclass=_abc_1.ABCMeta):
         request: _cache_pb2.OpenRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_cache_pb2.OpenResponse, _abc.Awaitable[_cache_pb2.OpenResponse]]:
-        """Makes a version hot, if it is not, and takes a lease on it. The file descriptors come through the door."""
+        """Makes a version hot, if it is not, and takes a lease on it. The file descriptors come through the door. The restore
+        of an archived version is started, and the call fails with Restoring and how far it is.
+        """
 
     @_abc_1.abstractmethod
     def Renew(

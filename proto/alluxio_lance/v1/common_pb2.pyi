@@ -3,10 +3,12 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
@@ -79,6 +81,30 @@ KIND_MODEL: Kind.ValueType  # 2
 """Tensors and files."""
 Global___Kind: _TypeAlias = Kind  # noqa: Y015
 
+class _Outcome:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Outcome.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    OUTCOME_UNSPECIFIED: _Outcome.ValueType  # 0
+    """Never sent."""
+    OUTCOME_DONE: _Outcome.ValueType  # 1
+    """It was done."""
+    OUTCOME_DENIED: _Outcome.ValueType  # 2
+    """It was refused, and nothing was changed."""
+
+class Outcome(_Outcome, metaclass=_OutcomeEnumTypeWrapper):
+    """How a call ended that the audit trail tells of."""
+
+OUTCOME_UNSPECIFIED: Outcome.ValueType  # 0
+"""Never sent."""
+OUTCOME_DONE: Outcome.ValueType  # 1
+"""It was done."""
+OUTCOME_DENIED: Outcome.ValueType  # 2
+"""It was refused, and nothing was changed."""
+Global___Outcome: _TypeAlias = Outcome  # noqa: Y015
+
 @_typing.final
 class Version(_message.Message):
     """One immutable state of a resource."""
@@ -101,14 +127,22 @@ class Version(_message.Message):
     CREATED_AT_FIELD_NUMBER: _builtins.int
     CREATED_BY_FIELD_NUMBER: _builtins.int
     OPERATION_FIELD_NUMBER: _builtins.int
+    BRANCH_FIELD_NUMBER: _builtins.int
+    STAGE_FIELD_NUMBER: _builtins.int
+    TAGS_FIELD_NUMBER: _builtins.int
+    METRICS_FIELD_NUMBER: _builtins.int
+    COLD_BYTES_FIELD_NUMBER: _builtins.int
+    ARCHIVED_AT_FIELD_NUMBER: _builtins.int
+    READ_AT_FIELD_NUMBER: _builtins.int
+    PURGE_AT_FIELD_NUMBER: _builtins.int
     type: _builtins.str
     """The type of the resource, such as "datasets"."""
     name: _builtins.str
     """The name of the resource; it may contain slashes."""
     semver: _builtins.str
-    """MAJOR.MINOR.PATCH, unique within the resource."""
+    """MAJOR.MINOR.PATCH, unique within the resource; on a branch with its name and a number behind it: "1.4.0-exp.3"."""
     version: _builtins.int
-    """The version number of the Lance table."""
+    """The version number of the Lance table; it counts within the branch."""
     content_hash: _builtins.str
     """BLAKE3 of schema and data files, 64 hexadecimal digits."""
     state: Global___State.ValueType
@@ -127,6 +161,12 @@ class Version(_message.Message):
     """Who made it, as user@node."""
     operation: _builtins.str
     """The operation that made it, 32 hexadecimal digits."""
+    branch: _builtins.str
+    """The branch it lies on; empty on the main line."""
+    stage: _builtins.str
+    """The stage it holds; absent when it was never promoted."""
+    cold_bytes: _builtins.int
+    """Bytes in the cold tier, while it is archived."""
     @_builtins.property
     def metadata(self) -> _struct_pb2.Struct:
         """Free metadata."""
@@ -138,6 +178,26 @@ class Version(_message.Message):
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
         """When it was made."""
+
+    @_builtins.property
+    def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Its tags, sorted."""
+
+    @_builtins.property
+    def metrics(self) -> _struct_pb2.Struct:
+        """What was measured on it after it was made."""
+
+    @_builtins.property
+    def archived_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was archived."""
+
+    @_builtins.property
+    def read_at(self) -> _timestamp_pb2.Timestamp:
+        """When a reader last opened it, to within an hour."""
+
+    @_builtins.property
+    def purge_at(self) -> _timestamp_pb2.Timestamp:
+        """When it will be purged, while it is deleted."""
 
     def __init__(
         self,
@@ -158,12 +218,39 @@ class Version(_message.Message):
         created_at: _timestamp_pb2.Timestamp | None = ...,
         created_by: _builtins.str = ...,
         operation: _builtins.str = ...,
+        branch: _builtins.str = ...,
+        stage: _builtins.str | None = ...,
+        tags: _abc.Iterable[_builtins.str] | None = ...,
+        metrics: _struct_pb2.Struct | None = ...,
+        cold_bytes: _builtins.int | None = ...,
+        archived_at: _timestamp_pb2.Timestamp | None = ...,
+        read_at: _timestamp_pb2.Timestamp | None = ...,
+        purge_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "metadata", b"metadata", "provenance", b"provenance"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_archived_at", b"_archived_at", "_cold_bytes", b"_cold_bytes", "_purge_at", b"_purge_at", "_read_at", b"_read_at", "_stage", b"_stage", "archived_at", b"archived_at", "cold_bytes", b"cold_bytes", "created_at", b"created_at", "metadata", b"metadata", "metrics", b"metrics", "provenance", b"provenance", "purge_at", b"purge_at", "read_at", b"read_at", "stage", b"stage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_hash", b"content_hash", "created_at", b"created_at", "created_by", b"created_by", "location", b"location", "message", b"message", "metadata", b"metadata", "name", b"name", "num_bytes", b"num_bytes", "num_rows", b"num_rows", "operation", b"operation", "provenance", b"provenance", "schema", b"schema", "semver", b"semver", "state", b"state", "type", b"type", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_archived_at", b"_archived_at", "_cold_bytes", b"_cold_bytes", "_purge_at", b"_purge_at", "_read_at", b"_read_at", "_stage", b"_stage", "archived_at", b"archived_at", "branch", b"branch", "cold_bytes", b"cold_bytes", "content_hash", b"content_hash", "created_at", b"created_at", "created_by", b"created_by", "location", b"location", "message", b"message", "metadata", b"metadata", "metrics", b"metrics", "name", b"name", "num_bytes", b"num_bytes", "num_rows", b"num_rows", "operation", b"operation", "provenance", b"provenance", "purge_at", b"purge_at", "read_at", b"read_at", "schema", b"schema", "semver", b"semver", "stage", b"stage", "state", b"state", "tags", b"tags", "type", b"type", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__archived_at: _TypeAlias = _typing.Literal["archived_at"]  # noqa: Y015
+    _WhichOneofArgType__archived_at: _TypeAlias = _typing.Literal["_archived_at", b"_archived_at"]  # noqa: Y015
+    _WhichOneofReturnType__cold_bytes: _TypeAlias = _typing.Literal["cold_bytes"]  # noqa: Y015
+    _WhichOneofArgType__cold_bytes: _TypeAlias = _typing.Literal["_cold_bytes", b"_cold_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__purge_at: _TypeAlias = _typing.Literal["purge_at"]  # noqa: Y015
+    _WhichOneofArgType__purge_at: _TypeAlias = _typing.Literal["_purge_at", b"_purge_at"]  # noqa: Y015
+    _WhichOneofReturnType__read_at: _TypeAlias = _typing.Literal["read_at"]  # noqa: Y015
+    _WhichOneofArgType__read_at: _TypeAlias = _typing.Literal["_read_at", b"_read_at"]  # noqa: Y015
+    _WhichOneofReturnType__stage: _TypeAlias = _typing.Literal["stage"]  # noqa: Y015
+    _WhichOneofArgType__stage: _TypeAlias = _typing.Literal["_stage", b"_stage"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__archived_at) -> _WhichOneofReturnType__archived_at | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cold_bytes) -> _WhichOneofReturnType__cold_bytes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__purge_at) -> _WhichOneofReturnType__purge_at | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__read_at) -> _WhichOneofReturnType__read_at | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__stage) -> _WhichOneofReturnType__stage | None: ...
 
 Global___Version: _TypeAlias = Version  # noqa: Y015
 
@@ -173,6 +260,26 @@ class Resource(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     TYPE_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
@@ -180,6 +287,9 @@ class Resource(_message.Message):
     VERSIONS_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
     UPDATED_AT_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    BRANCHES_FIELD_NUMBER: _builtins.int
+    PURGE_AT_FIELD_NUMBER: _builtins.int
     type: _builtins.str
     """The type, such as "datasets"."""
     name: _builtins.str
@@ -200,6 +310,18 @@ class Resource(_message.Message):
     def updated_at(self) -> _timestamp_pb2.Timestamp:
         """When it last changed."""
 
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Free pairs to find and govern it by."""
+
+    @_builtins.property
+    def branches(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The names of its branches, sorted."""
+
+    @_builtins.property
+    def purge_at(self) -> _timestamp_pb2.Timestamp:
+        """When it will be purged, while it is deleted."""
+
     def __init__(
         self,
         *,
@@ -210,14 +332,22 @@ class Resource(_message.Message):
         versions: _builtins.int = ...,
         created_at: _timestamp_pb2.Timestamp | None = ...,
         updated_at: _timestamp_pb2.Timestamp | None = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        branches: _abc.Iterable[_builtins.str] | None = ...,
+        purge_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_active", b"_active", "active", b"active", "created_at", b"created_at", "updated_at", b"updated_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_active", b"_active", "_purge_at", b"_purge_at", "active", b"active", "created_at", b"created_at", "purge_at", b"purge_at", "updated_at", b"updated_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_active", b"_active", "active", b"active", "created_at", b"created_at", "kind", b"kind", "name", b"name", "type", b"type", "updated_at", b"updated_at", "versions", b"versions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_active", b"_active", "_purge_at", b"_purge_at", "active", b"active", "branches", b"branches", "created_at", b"created_at", "kind", b"kind", "labels", b"labels", "name", b"name", "purge_at", b"purge_at", "type", b"type", "updated_at", b"updated_at", "versions", b"versions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__active: _TypeAlias = _typing.Literal["active"]  # noqa: Y015
     _WhichOneofArgType__active: _TypeAlias = _typing.Literal["_active", b"_active"]  # noqa: Y015
+    _WhichOneofReturnType__purge_at: _TypeAlias = _typing.Literal["purge_at"]  # noqa: Y015
+    _WhichOneofArgType__purge_at: _TypeAlias = _typing.Literal["_purge_at", b"_purge_at"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__active) -> _WhichOneofReturnType__active | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__purge_at) -> _WhichOneofReturnType__purge_at | None: ...
 
 Global___Resource: _TypeAlias = Resource  # noqa: Y015
 
@@ -238,6 +368,10 @@ class Event(_message.Message):
     AFTER_FIELD_NUMBER: _builtins.int
     SEMVER_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
+    ORIGIN_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    HASH_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """Grows by time within one catalog."""
     verb: _builtins.str
@@ -257,7 +391,15 @@ class Event(_message.Message):
     semver: _builtins.str
     """The semantic version that the verb made or was about."""
     message: _builtins.str
-    """What the actor said about it."""
+    """Why, in the words of the actor; why not, when it was denied."""
+    origin: _builtins.str
+    """From where the call came; empty when unknown."""
+    request_id: _builtins.str
+    """The request id that the caller gave."""
+    outcome: Global___Outcome.ValueType
+    """How it ended."""
+    hash: _builtins.str
+    """The link of the audit chain, 64 hexadecimal digits: it covers this row and all before it."""
     @_builtins.property
     def at(self) -> _timestamp_pb2.Timestamp:
         """When it happened."""
@@ -276,21 +418,29 @@ class Event(_message.Message):
         after: _builtins.str | None = ...,
         semver: _builtins.str | None = ...,
         message: _builtins.str = ...,
+        origin: _builtins.str = ...,
+        request_id: _builtins.str | None = ...,
+        outcome: Global___Outcome.ValueType = ...,
+        hash: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_after", b"_after", "_before", b"_before", "_semver", b"_semver", "after", b"after", "at", b"at", "before", b"before", "semver", b"semver"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_after", b"_after", "_before", b"_before", "_request_id", b"_request_id", "_semver", b"_semver", "after", b"after", "at", b"at", "before", b"before", "request_id", b"request_id", "semver", b"semver"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after", b"_after", "_before", b"_before", "_semver", b"_semver", "actor", b"actor", "after", b"after", "at", b"at", "before", b"before", "message", b"message", "name", b"name", "operation", b"operation", "semver", b"semver", "sequence", b"sequence", "type", b"type", "verb", b"verb"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after", b"_after", "_before", b"_before", "_request_id", b"_request_id", "_semver", b"_semver", "actor", b"actor", "after", b"after", "at", b"at", "before", b"before", "hash", b"hash", "message", b"message", "name", b"name", "operation", b"operation", "origin", b"origin", "outcome", b"outcome", "request_id", b"request_id", "semver", b"semver", "sequence", b"sequence", "type", b"type", "verb", b"verb"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__after: _TypeAlias = _typing.Literal["after"]  # noqa: Y015
     _WhichOneofArgType__after: _TypeAlias = _typing.Literal["_after", b"_after"]  # noqa: Y015
     _WhichOneofReturnType__before: _TypeAlias = _typing.Literal["before"]  # noqa: Y015
     _WhichOneofArgType__before: _TypeAlias = _typing.Literal["_before", b"_before"]  # noqa: Y015
+    _WhichOneofReturnType__request_id: _TypeAlias = _typing.Literal["request_id"]  # noqa: Y015
+    _WhichOneofArgType__request_id: _TypeAlias = _typing.Literal["_request_id", b"_request_id"]  # noqa: Y015
     _WhichOneofReturnType__semver: _TypeAlias = _typing.Literal["semver"]  # noqa: Y015
     _WhichOneofArgType__semver: _TypeAlias = _typing.Literal["_semver", b"_semver"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__after) -> _WhichOneofReturnType__after | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__before) -> _WhichOneofReturnType__before | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__request_id) -> _WhichOneofReturnType__request_id | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__semver) -> _WhichOneofReturnType__semver | None: ...
 

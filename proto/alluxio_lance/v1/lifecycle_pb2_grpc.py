@@ -52,20 +52,35 @@ class LifecycleStub:
                 request_serializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.GetRequest.SerializeToString,
                 response_deserializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.GetResponse.FromString,
                 _registered_method=True)
-        self.ListResources = channel.unary_unary(
+        self.Find = channel.unary_unary(
+                '/alluxio_lance.v1.Lifecycle/Find',
+                request_serializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.FindRequest.SerializeToString,
+                response_deserializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.FindResponse.FromString,
+                _registered_method=True)
+        self.ListResources = channel.unary_stream(
                 '/alluxio_lance.v1.Lifecycle/ListResources',
                 request_serializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.ListResourcesRequest.SerializeToString,
                 response_deserializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.ListResourcesResponse.FromString,
                 _registered_method=True)
-        self.ListVersions = channel.unary_unary(
+        self.ListVersions = channel.unary_stream(
                 '/alluxio_lance.v1.Lifecycle/ListVersions',
                 request_serializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.ListVersionsRequest.SerializeToString,
                 response_deserializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.ListVersionsResponse.FromString,
                 _registered_method=True)
-        self.History = channel.unary_unary(
+        self.History = channel.unary_stream(
                 '/alluxio_lance.v1.Lifecycle/History',
                 request_serializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.HistoryRequest.SerializeToString,
                 response_deserializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.HistoryResponse.FromString,
+                _registered_method=True)
+        self.Storage = channel.unary_unary(
+                '/alluxio_lance.v1.Lifecycle/Storage',
+                request_serializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.StorageRequest.SerializeToString,
+                response_deserializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.StorageResponse.FromString,
+                _registered_method=True)
+        self.Watch = channel.unary_stream(
+                '/alluxio_lance.v1.Lifecycle/Watch',
+                request_serializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.WatchRequest.SerializeToString,
+                response_deserializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.WatchResponse.FromString,
                 _registered_method=True)
         self.Activate = channel.unary_unary(
                 '/alluxio_lance.v1.Lifecycle/Activate',
@@ -82,15 +97,70 @@ class LifecycleStub:
                 request_serializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.RollbackRequest.SerializeToString,
                 response_deserializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.RollbackResponse.FromString,
                 _registered_method=True)
+        self.Archive = channel.unary_stream(
+                '/alluxio_lance.v1.Lifecycle/Archive',
+                request_serializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.ArchiveRequest.SerializeToString,
+                response_deserializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.ArchiveResponse.FromString,
+                _registered_method=True)
+        self.Restore = channel.unary_stream(
+                '/alluxio_lance.v1.Lifecycle/Restore',
+                request_serializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.RestoreRequest.SerializeToString,
+                response_deserializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.RestoreResponse.FromString,
+                _registered_method=True)
+        self.Promote = channel.unary_stream(
+                '/alluxio_lance.v1.Lifecycle/Promote',
+                request_serializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.PromoteRequest.SerializeToString,
+                response_deserializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.PromoteResponse.FromString,
+                _registered_method=True)
+        self.Measure = channel.unary_unary(
+                '/alluxio_lance.v1.Lifecycle/Measure',
+                request_serializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.MeasureRequest.SerializeToString,
+                response_deserializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.MeasureResponse.FromString,
+                _registered_method=True)
+        self.Tag = channel.unary_unary(
+                '/alluxio_lance.v1.Lifecycle/Tag',
+                request_serializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.TagRequest.SerializeToString,
+                response_deserializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.TagResponse.FromString,
+                _registered_method=True)
+        self.Untag = channel.unary_unary(
+                '/alluxio_lance.v1.Lifecycle/Untag',
+                request_serializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.UntagRequest.SerializeToString,
+                response_deserializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.UntagResponse.FromString,
+                _registered_method=True)
+        self.Label = channel.unary_unary(
+                '/alluxio_lance.v1.Lifecycle/Label',
+                request_serializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.LabelRequest.SerializeToString,
+                response_deserializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.LabelResponse.FromString,
+                _registered_method=True)
+        self.Branch = channel.unary_unary(
+                '/alluxio_lance.v1.Lifecycle/Branch',
+                request_serializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.BranchRequest.SerializeToString,
+                response_deserializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.BranchResponse.FromString,
+                _registered_method=True)
+        self.Unbranch = channel.unary_unary(
+                '/alluxio_lance.v1.Lifecycle/Unbranch',
+                request_serializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.UnbranchRequest.SerializeToString,
+                response_deserializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.UnbranchResponse.FromString,
+                _registered_method=True)
+        self.Merge = channel.unary_stream(
+                '/alluxio_lance.v1.Lifecycle/Merge',
+                request_serializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.MergeRequest.SerializeToString,
+                response_deserializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.MergeResponse.FromString,
+                _registered_method=True)
         self.Delete = channel.unary_unary(
                 '/alluxio_lance.v1.Lifecycle/Delete',
                 request_serializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.DeleteRequest.SerializeToString,
                 response_deserializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.DeleteResponse.FromString,
                 _registered_method=True)
-        self.Watch = channel.unary_stream(
-                '/alluxio_lance.v1.Lifecycle/Watch',
-                request_serializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.WatchRequest.SerializeToString,
-                response_deserializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.WatchResponse.FromString,
+        self.Undelete = channel.unary_unary(
+                '/alluxio_lance.v1.Lifecycle/Undelete',
+                request_serializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.UndeleteRequest.SerializeToString,
+                response_deserializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.UndeleteResponse.FromString,
+                _registered_method=True)
+        self.Purge = channel.unary_unary(
+                '/alluxio_lance.v1.Lifecycle/Purge',
+                request_serializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.PurgeRequest.SerializeToString,
+                response_deserializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.PurgeResponse.FromString,
                 _registered_method=True)
 
 
@@ -115,28 +185,49 @@ class LifecycleServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Get(self, request, context):
-        """Finds a version.
+        """Finds a version to open; the restore of one that is archived is started.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Find(self, request, context):
+        """Finds a version, wherever it is.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListResources(self, request, context):
-        """Lists resources.
+        """Lists resources, in pages.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListVersions(self, request, context):
-        """Lists the versions of a resource, newest first.
+        """Lists the versions of a resource, newest first, in pages.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def History(self, request, context):
-        """Lists what was done to a resource, oldest first.
+        """Lists what was done to a resource, oldest first, in pages.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Storage(self, request, context):
+        """Tells what each version takes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Watch(self, request, context):
+        """Streams events as they happen.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -163,15 +254,92 @@ class LifecycleServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def Delete(self, request, context):
-        """Removes a resource with all its versions.
+    def Archive(self, request, context):
+        """Moves a version to the cold tier.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def Watch(self, request, context):
-        """Streams events as they happen.
+    def Restore(self, request, context):
+        """Brings an archived version back.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Promote(self, request, context):
+        """Moves a version along an edge of the stage graph.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Measure(self, request, context):
+        """Adds metrics to a version.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Tag(self, request, context):
+        """Gives a version a tag.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Untag(self, request, context):
+        """Takes a tag away.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Label(self, request, context):
+        """Sets labels of a resource.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Branch(self, request, context):
+        """Begins a branch at a version.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Unbranch(self, request, context):
+        """Removes a branch with its versions.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Merge(self, request, context):
+        """Makes the newest version of a branch the next version of the main line.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Delete(self, request, context):
+        """Takes a resource, or one of its versions, out of sight.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Undelete(self, request, context):
+        """Takes a deletion back.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Purge(self, request, context):
+        """Removes for good what was deleted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -195,20 +363,35 @@ def add_LifecycleServicer_to_server(servicer, server):
                     request_deserializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.GetRequest.FromString,
                     response_serializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.GetResponse.SerializeToString,
             ),
-            'ListResources': grpc.unary_unary_rpc_method_handler(
+            'Find': grpc.unary_unary_rpc_method_handler(
+                    servicer.Find,
+                    request_deserializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.FindRequest.FromString,
+                    response_serializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.FindResponse.SerializeToString,
+            ),
+            'ListResources': grpc.unary_stream_rpc_method_handler(
                     servicer.ListResources,
                     request_deserializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.ListResourcesRequest.FromString,
                     response_serializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.ListResourcesResponse.SerializeToString,
             ),
-            'ListVersions': grpc.unary_unary_rpc_method_handler(
+            'ListVersions': grpc.unary_stream_rpc_method_handler(
                     servicer.ListVersions,
                     request_deserializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.ListVersionsRequest.FromString,
                     response_serializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.ListVersionsResponse.SerializeToString,
             ),
-            'History': grpc.unary_unary_rpc_method_handler(
+            'History': grpc.unary_stream_rpc_method_handler(
                     servicer.History,
                     request_deserializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.HistoryRequest.FromString,
                     response_serializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.HistoryResponse.SerializeToString,
+            ),
+            'Storage': grpc.unary_unary_rpc_method_handler(
+                    servicer.Storage,
+                    request_deserializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.StorageRequest.FromString,
+                    response_serializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.StorageResponse.SerializeToString,
+            ),
+            'Watch': grpc.unary_stream_rpc_method_handler(
+                    servicer.Watch,
+                    request_deserializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.WatchRequest.FromString,
+                    response_serializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.WatchResponse.SerializeToString,
             ),
             'Activate': grpc.unary_unary_rpc_method_handler(
                     servicer.Activate,
@@ -225,15 +408,70 @@ def add_LifecycleServicer_to_server(servicer, server):
                     request_deserializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.RollbackRequest.FromString,
                     response_serializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.RollbackResponse.SerializeToString,
             ),
+            'Archive': grpc.unary_stream_rpc_method_handler(
+                    servicer.Archive,
+                    request_deserializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.ArchiveRequest.FromString,
+                    response_serializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.ArchiveResponse.SerializeToString,
+            ),
+            'Restore': grpc.unary_stream_rpc_method_handler(
+                    servicer.Restore,
+                    request_deserializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.RestoreRequest.FromString,
+                    response_serializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.RestoreResponse.SerializeToString,
+            ),
+            'Promote': grpc.unary_stream_rpc_method_handler(
+                    servicer.Promote,
+                    request_deserializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.PromoteRequest.FromString,
+                    response_serializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.PromoteResponse.SerializeToString,
+            ),
+            'Measure': grpc.unary_unary_rpc_method_handler(
+                    servicer.Measure,
+                    request_deserializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.MeasureRequest.FromString,
+                    response_serializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.MeasureResponse.SerializeToString,
+            ),
+            'Tag': grpc.unary_unary_rpc_method_handler(
+                    servicer.Tag,
+                    request_deserializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.TagRequest.FromString,
+                    response_serializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.TagResponse.SerializeToString,
+            ),
+            'Untag': grpc.unary_unary_rpc_method_handler(
+                    servicer.Untag,
+                    request_deserializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.UntagRequest.FromString,
+                    response_serializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.UntagResponse.SerializeToString,
+            ),
+            'Label': grpc.unary_unary_rpc_method_handler(
+                    servicer.Label,
+                    request_deserializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.LabelRequest.FromString,
+                    response_serializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.LabelResponse.SerializeToString,
+            ),
+            'Branch': grpc.unary_unary_rpc_method_handler(
+                    servicer.Branch,
+                    request_deserializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.BranchRequest.FromString,
+                    response_serializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.BranchResponse.SerializeToString,
+            ),
+            'Unbranch': grpc.unary_unary_rpc_method_handler(
+                    servicer.Unbranch,
+                    request_deserializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.UnbranchRequest.FromString,
+                    response_serializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.UnbranchResponse.SerializeToString,
+            ),
+            'Merge': grpc.unary_stream_rpc_method_handler(
+                    servicer.Merge,
+                    request_deserializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.MergeRequest.FromString,
+                    response_serializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.MergeResponse.SerializeToString,
+            ),
             'Delete': grpc.unary_unary_rpc_method_handler(
                     servicer.Delete,
                     request_deserializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.DeleteRequest.FromString,
                     response_serializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.DeleteResponse.SerializeToString,
             ),
-            'Watch': grpc.unary_stream_rpc_method_handler(
-                    servicer.Watch,
-                    request_deserializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.WatchRequest.FromString,
-                    response_serializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.WatchResponse.SerializeToString,
+            'Undelete': grpc.unary_unary_rpc_method_handler(
+                    servicer.Undelete,
+                    request_deserializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.UndeleteRequest.FromString,
+                    response_serializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.UndeleteResponse.SerializeToString,
+            ),
+            'Purge': grpc.unary_unary_rpc_method_handler(
+                    servicer.Purge,
+                    request_deserializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.PurgeRequest.FromString,
+                    response_serializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.PurgeResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -331,7 +569,7 @@ class Lifecycle:
             _registered_method=True)
 
     @staticmethod
-    def ListResources(request,
+    def Find(request,
             target,
             options=(),
             channel_credentials=None,
@@ -342,6 +580,33 @@ class Lifecycle:
             timeout=None,
             metadata=None):
         return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/alluxio_lance.v1.Lifecycle/Find',
+            alluxio__lance_dot_v1_dot_lifecycle__pb2.FindRequest.SerializeToString,
+            alluxio__lance_dot_v1_dot_lifecycle__pb2.FindResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListResources(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
             request,
             target,
             '/alluxio_lance.v1.Lifecycle/ListResources',
@@ -368,7 +633,7 @@ class Lifecycle:
             wait_for_ready=None,
             timeout=None,
             metadata=None):
-        return grpc.experimental.unary_unary(
+        return grpc.experimental.unary_stream(
             request,
             target,
             '/alluxio_lance.v1.Lifecycle/ListVersions',
@@ -395,12 +660,66 @@ class Lifecycle:
             wait_for_ready=None,
             timeout=None,
             metadata=None):
-        return grpc.experimental.unary_unary(
+        return grpc.experimental.unary_stream(
             request,
             target,
             '/alluxio_lance.v1.Lifecycle/History',
             alluxio__lance_dot_v1_dot_lifecycle__pb2.HistoryRequest.SerializeToString,
             alluxio__lance_dot_v1_dot_lifecycle__pb2.HistoryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Storage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/alluxio_lance.v1.Lifecycle/Storage',
+            alluxio__lance_dot_v1_dot_lifecycle__pb2.StorageRequest.SerializeToString,
+            alluxio__lance_dot_v1_dot_lifecycle__pb2.StorageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Watch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/alluxio_lance.v1.Lifecycle/Watch',
+            alluxio__lance_dot_v1_dot_lifecycle__pb2.WatchRequest.SerializeToString,
+            alluxio__lance_dot_v1_dot_lifecycle__pb2.WatchResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -493,6 +812,276 @@ class Lifecycle:
             _registered_method=True)
 
     @staticmethod
+    def Archive(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/alluxio_lance.v1.Lifecycle/Archive',
+            alluxio__lance_dot_v1_dot_lifecycle__pb2.ArchiveRequest.SerializeToString,
+            alluxio__lance_dot_v1_dot_lifecycle__pb2.ArchiveResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Restore(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/alluxio_lance.v1.Lifecycle/Restore',
+            alluxio__lance_dot_v1_dot_lifecycle__pb2.RestoreRequest.SerializeToString,
+            alluxio__lance_dot_v1_dot_lifecycle__pb2.RestoreResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Promote(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/alluxio_lance.v1.Lifecycle/Promote',
+            alluxio__lance_dot_v1_dot_lifecycle__pb2.PromoteRequest.SerializeToString,
+            alluxio__lance_dot_v1_dot_lifecycle__pb2.PromoteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Measure(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/alluxio_lance.v1.Lifecycle/Measure',
+            alluxio__lance_dot_v1_dot_lifecycle__pb2.MeasureRequest.SerializeToString,
+            alluxio__lance_dot_v1_dot_lifecycle__pb2.MeasureResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Tag(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/alluxio_lance.v1.Lifecycle/Tag',
+            alluxio__lance_dot_v1_dot_lifecycle__pb2.TagRequest.SerializeToString,
+            alluxio__lance_dot_v1_dot_lifecycle__pb2.TagResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Untag(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/alluxio_lance.v1.Lifecycle/Untag',
+            alluxio__lance_dot_v1_dot_lifecycle__pb2.UntagRequest.SerializeToString,
+            alluxio__lance_dot_v1_dot_lifecycle__pb2.UntagResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Label(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/alluxio_lance.v1.Lifecycle/Label',
+            alluxio__lance_dot_v1_dot_lifecycle__pb2.LabelRequest.SerializeToString,
+            alluxio__lance_dot_v1_dot_lifecycle__pb2.LabelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Branch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/alluxio_lance.v1.Lifecycle/Branch',
+            alluxio__lance_dot_v1_dot_lifecycle__pb2.BranchRequest.SerializeToString,
+            alluxio__lance_dot_v1_dot_lifecycle__pb2.BranchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Unbranch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/alluxio_lance.v1.Lifecycle/Unbranch',
+            alluxio__lance_dot_v1_dot_lifecycle__pb2.UnbranchRequest.SerializeToString,
+            alluxio__lance_dot_v1_dot_lifecycle__pb2.UnbranchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Merge(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/alluxio_lance.v1.Lifecycle/Merge',
+            alluxio__lance_dot_v1_dot_lifecycle__pb2.MergeRequest.SerializeToString,
+            alluxio__lance_dot_v1_dot_lifecycle__pb2.MergeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def Delete(request,
             target,
             options=(),
@@ -520,7 +1109,7 @@ class Lifecycle:
             _registered_method=True)
 
     @staticmethod
-    def Watch(request,
+    def Undelete(request,
             target,
             options=(),
             channel_credentials=None,
@@ -530,12 +1119,39 @@ class Lifecycle:
             wait_for_ready=None,
             timeout=None,
             metadata=None):
-        return grpc.experimental.unary_stream(
+        return grpc.experimental.unary_unary(
             request,
             target,
-            '/alluxio_lance.v1.Lifecycle/Watch',
-            alluxio__lance_dot_v1_dot_lifecycle__pb2.WatchRequest.SerializeToString,
-            alluxio__lance_dot_v1_dot_lifecycle__pb2.WatchResponse.FromString,
+            '/alluxio_lance.v1.Lifecycle/Undelete',
+            alluxio__lance_dot_v1_dot_lifecycle__pb2.UndeleteRequest.SerializeToString,
+            alluxio__lance_dot_v1_dot_lifecycle__pb2.UndeleteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Purge(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/alluxio_lance.v1.Lifecycle/Purge',
+            alluxio__lance_dot_v1_dot_lifecycle__pb2.PurgeRequest.SerializeToString,
+            alluxio__lance_dot_v1_dot_lifecycle__pb2.PurgeResponse.FromString,
             options,
             channel_credentials,
             insecure,

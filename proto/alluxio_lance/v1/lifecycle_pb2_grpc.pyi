@@ -41,23 +41,51 @@ class LifecycleStub:
     Update: _grpc.StreamStreamMultiCallable[_lifecycle_pb2.UpdateRequest, _lifecycle_pb2.UpdateResponse]
     """Makes a new version that continues from the active one. Messages as in Register."""
     Get: _grpc.UnaryUnaryMultiCallable[_lifecycle_pb2.GetRequest, _lifecycle_pb2.GetResponse]
-    """Finds a version."""
-    ListResources: _grpc.UnaryUnaryMultiCallable[_lifecycle_pb2.ListResourcesRequest, _lifecycle_pb2.ListResourcesResponse]
-    """Lists resources."""
-    ListVersions: _grpc.UnaryUnaryMultiCallable[_lifecycle_pb2.ListVersionsRequest, _lifecycle_pb2.ListVersionsResponse]
-    """Lists the versions of a resource, newest first."""
-    History: _grpc.UnaryUnaryMultiCallable[_lifecycle_pb2.HistoryRequest, _lifecycle_pb2.HistoryResponse]
-    """Lists what was done to a resource, oldest first."""
+    """Finds a version to open; the restore of one that is archived is started."""
+    Find: _grpc.UnaryUnaryMultiCallable[_lifecycle_pb2.FindRequest, _lifecycle_pb2.FindResponse]
+    """Finds a version, wherever it is."""
+    ListResources: _grpc.UnaryStreamMultiCallable[_lifecycle_pb2.ListResourcesRequest, _lifecycle_pb2.ListResourcesResponse]
+    """Lists resources, in pages."""
+    ListVersions: _grpc.UnaryStreamMultiCallable[_lifecycle_pb2.ListVersionsRequest, _lifecycle_pb2.ListVersionsResponse]
+    """Lists the versions of a resource, newest first, in pages."""
+    History: _grpc.UnaryStreamMultiCallable[_lifecycle_pb2.HistoryRequest, _lifecycle_pb2.HistoryResponse]
+    """Lists what was done to a resource, oldest first, in pages."""
+    Storage: _grpc.UnaryUnaryMultiCallable[_lifecycle_pb2.StorageRequest, _lifecycle_pb2.StorageResponse]
+    """Tells what each version takes."""
+    Watch: _grpc.UnaryStreamMultiCallable[_lifecycle_pb2.WatchRequest, _lifecycle_pb2.WatchResponse]
+    """Streams events as they happen."""
     Activate: _grpc.UnaryUnaryMultiCallable[_lifecycle_pb2.ActivateRequest, _lifecycle_pb2.ActivateResponse]
     """Makes a version the active one."""
     Deprecate: _grpc.UnaryUnaryMultiCallable[_lifecycle_pb2.DeprecateRequest, _lifecycle_pb2.DeprecateResponse]
     """Marks a version as not to be used any more."""
     Rollback: _grpc.UnaryUnaryMultiCallable[_lifecycle_pb2.RollbackRequest, _lifecycle_pb2.RollbackResponse]
     """Makes an earlier version active again."""
+    Archive: _grpc.UnaryStreamMultiCallable[_lifecycle_pb2.ArchiveRequest, _lifecycle_pb2.ArchiveResponse]
+    """Moves a version to the cold tier."""
+    Restore: _grpc.UnaryStreamMultiCallable[_lifecycle_pb2.RestoreRequest, _lifecycle_pb2.RestoreResponse]
+    """Brings an archived version back."""
+    Promote: _grpc.UnaryStreamMultiCallable[_lifecycle_pb2.PromoteRequest, _lifecycle_pb2.PromoteResponse]
+    """Moves a version along an edge of the stage graph."""
+    Measure: _grpc.UnaryUnaryMultiCallable[_lifecycle_pb2.MeasureRequest, _lifecycle_pb2.MeasureResponse]
+    """Adds metrics to a version."""
+    Tag: _grpc.UnaryUnaryMultiCallable[_lifecycle_pb2.TagRequest, _lifecycle_pb2.TagResponse]
+    """Gives a version a tag."""
+    Untag: _grpc.UnaryUnaryMultiCallable[_lifecycle_pb2.UntagRequest, _lifecycle_pb2.UntagResponse]
+    """Takes a tag away."""
+    Label: _grpc.UnaryUnaryMultiCallable[_lifecycle_pb2.LabelRequest, _lifecycle_pb2.LabelResponse]
+    """Sets labels of a resource."""
+    Branch: _grpc.UnaryUnaryMultiCallable[_lifecycle_pb2.BranchRequest, _lifecycle_pb2.BranchResponse]
+    """Begins a branch at a version."""
+    Unbranch: _grpc.UnaryUnaryMultiCallable[_lifecycle_pb2.UnbranchRequest, _lifecycle_pb2.UnbranchResponse]
+    """Removes a branch with its versions."""
+    Merge: _grpc.UnaryStreamMultiCallable[_lifecycle_pb2.MergeRequest, _lifecycle_pb2.MergeResponse]
+    """Makes the newest version of a branch the next version of the main line."""
     Delete: _grpc.UnaryUnaryMultiCallable[_lifecycle_pb2.DeleteRequest, _lifecycle_pb2.DeleteResponse]
-    """Removes a resource with all its versions."""
-    Watch: _grpc.UnaryStreamMultiCallable[_lifecycle_pb2.WatchRequest, _lifecycle_pb2.WatchResponse]
-    """Streams events as they happen."""
+    """Takes a resource, or one of its versions, out of sight."""
+    Undelete: _grpc.UnaryUnaryMultiCallable[_lifecycle_pb2.UndeleteRequest, _lifecycle_pb2.UndeleteResponse]
+    """Takes a deletion back."""
+    Purge: _grpc.UnaryUnaryMultiCallable[_lifecycle_pb2.PurgeRequest, _lifecycle_pb2.PurgeResponse]
+    """Removes for good what was deleted."""
 
 @_typing.type_check_only
 class LifecycleAsyncStub(LifecycleStub):
@@ -72,23 +100,51 @@ class LifecycleAsyncStub(LifecycleStub):
     Update: _aio.StreamStreamMultiCallable[_lifecycle_pb2.UpdateRequest, _lifecycle_pb2.UpdateResponse]  # type: ignore[assignment]
     """Makes a new version that continues from the active one. Messages as in Register."""
     Get: _aio.UnaryUnaryMultiCallable[_lifecycle_pb2.GetRequest, _lifecycle_pb2.GetResponse]  # type: ignore[assignment]
-    """Finds a version."""
-    ListResources: _aio.UnaryUnaryMultiCallable[_lifecycle_pb2.ListResourcesRequest, _lifecycle_pb2.ListResourcesResponse]  # type: ignore[assignment]
-    """Lists resources."""
-    ListVersions: _aio.UnaryUnaryMultiCallable[_lifecycle_pb2.ListVersionsRequest, _lifecycle_pb2.ListVersionsResponse]  # type: ignore[assignment]
-    """Lists the versions of a resource, newest first."""
-    History: _aio.UnaryUnaryMultiCallable[_lifecycle_pb2.HistoryRequest, _lifecycle_pb2.HistoryResponse]  # type: ignore[assignment]
-    """Lists what was done to a resource, oldest first."""
+    """Finds a version to open; the restore of one that is archived is started."""
+    Find: _aio.UnaryUnaryMultiCallable[_lifecycle_pb2.FindRequest, _lifecycle_pb2.FindResponse]  # type: ignore[assignment]
+    """Finds a version, wherever it is."""
+    ListResources: _aio.UnaryStreamMultiCallable[_lifecycle_pb2.ListResourcesRequest, _lifecycle_pb2.ListResourcesResponse]  # type: ignore[assignment]
+    """Lists resources, in pages."""
+    ListVersions: _aio.UnaryStreamMultiCallable[_lifecycle_pb2.ListVersionsRequest, _lifecycle_pb2.ListVersionsResponse]  # type: ignore[assignment]
+    """Lists the versions of a resource, newest first, in pages."""
+    History: _aio.UnaryStreamMultiCallable[_lifecycle_pb2.HistoryRequest, _lifecycle_pb2.HistoryResponse]  # type: ignore[assignment]
+    """Lists what was done to a resource, oldest first, in pages."""
+    Storage: _aio.UnaryUnaryMultiCallable[_lifecycle_pb2.StorageRequest, _lifecycle_pb2.StorageResponse]  # type: ignore[assignment]
+    """Tells what each version takes."""
+    Watch: _aio.UnaryStreamMultiCallable[_lifecycle_pb2.WatchRequest, _lifecycle_pb2.WatchResponse]  # type: ignore[assignment]
+    """Streams events as they happen."""
     Activate: _aio.UnaryUnaryMultiCallable[_lifecycle_pb2.ActivateRequest, _lifecycle_pb2.ActivateResponse]  # type: ignore[assignment]
     """Makes a version the active one."""
     Deprecate: _aio.UnaryUnaryMultiCallable[_lifecycle_pb2.DeprecateRequest, _lifecycle_pb2.DeprecateResponse]  # type: ignore[assignment]
     """Marks a version as not to be used any more."""
     Rollback: _aio.UnaryUnaryMultiCallable[_lifecycle_pb2.RollbackRequest, _lifecycle_pb2.RollbackResponse]  # type: ignore[assignment]
     """Makes an earlier version active again."""
+    Archive: _aio.UnaryStreamMultiCallable[_lifecycle_pb2.ArchiveRequest, _lifecycle_pb2.ArchiveResponse]  # type: ignore[assignment]
+    """Moves a version to the cold tier."""
+    Restore: _aio.UnaryStreamMultiCallable[_lifecycle_pb2.RestoreRequest, _lifecycle_pb2.RestoreResponse]  # type: ignore[assignment]
+    """Brings an archived version back."""
+    Promote: _aio.UnaryStreamMultiCallable[_lifecycle_pb2.PromoteRequest, _lifecycle_pb2.PromoteResponse]  # type: ignore[assignment]
+    """Moves a version along an edge of the stage graph."""
+    Measure: _aio.UnaryUnaryMultiCallable[_lifecycle_pb2.MeasureRequest, _lifecycle_pb2.MeasureResponse]  # type: ignore[assignment]
+    """Adds metrics to a version."""
+    Tag: _aio.UnaryUnaryMultiCallable[_lifecycle_pb2.TagRequest, _lifecycle_pb2.TagResponse]  # type: ignore[assignment]
+    """Gives a version a tag."""
+    Untag: _aio.UnaryUnaryMultiCallable[_lifecycle_pb2.UntagRequest, _lifecycle_pb2.UntagResponse]  # type: ignore[assignment]
+    """Takes a tag away."""
+    Label: _aio.UnaryUnaryMultiCallable[_lifecycle_pb2.LabelRequest, _lifecycle_pb2.LabelResponse]  # type: ignore[assignment]
+    """Sets labels of a resource."""
+    Branch: _aio.UnaryUnaryMultiCallable[_lifecycle_pb2.BranchRequest, _lifecycle_pb2.BranchResponse]  # type: ignore[assignment]
+    """Begins a branch at a version."""
+    Unbranch: _aio.UnaryUnaryMultiCallable[_lifecycle_pb2.UnbranchRequest, _lifecycle_pb2.UnbranchResponse]  # type: ignore[assignment]
+    """Removes a branch with its versions."""
+    Merge: _aio.UnaryStreamMultiCallable[_lifecycle_pb2.MergeRequest, _lifecycle_pb2.MergeResponse]  # type: ignore[assignment]
+    """Makes the newest version of a branch the next version of the main line."""
     Delete: _aio.UnaryUnaryMultiCallable[_lifecycle_pb2.DeleteRequest, _lifecycle_pb2.DeleteResponse]  # type: ignore[assignment]
-    """Removes a resource with all its versions."""
-    Watch: _aio.UnaryStreamMultiCallable[_lifecycle_pb2.WatchRequest, _lifecycle_pb2.WatchResponse]  # type: ignore[assignment]
-    """Streams events as they happen."""
+    """Takes a resource, or one of its versions, out of sight."""
+    Undelete: _aio.UnaryUnaryMultiCallable[_lifecycle_pb2.UndeleteRequest, _lifecycle_pb2.UndeleteResponse]  # type: ignore[assignment]
+    """Takes a deletion back."""
+    Purge: _aio.UnaryUnaryMultiCallable[_lifecycle_pb2.PurgeRequest, _lifecycle_pb2.PurgeResponse]  # type: ignore[assignment]
+    """Removes for good what was deleted."""
 
 class LifecycleServicer(metaclass=_abc_1.ABCMeta):
     """The life of datasets and models: one method per verb.
@@ -118,31 +174,55 @@ class LifecycleServicer(metaclass=_abc_1.ABCMeta):
         request: _lifecycle_pb2.GetRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_lifecycle_pb2.GetResponse, _abc.Awaitable[_lifecycle_pb2.GetResponse]]:
-        """Finds a version."""
+        """Finds a version to open; the restore of one that is archived is started."""
+
+    @_abc_1.abstractmethod
+    def Find(
+        self,
+        request: _lifecycle_pb2.FindRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_lifecycle_pb2.FindResponse, _abc.Awaitable[_lifecycle_pb2.FindResponse]]:
+        """Finds a version, wherever it is."""
 
     @_abc_1.abstractmethod
     def ListResources(
         self,
         request: _lifecycle_pb2.ListResourcesRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_lifecycle_pb2.ListResourcesResponse, _abc.Awaitable[_lifecycle_pb2.ListResourcesResponse]]:
-        """Lists resources."""
+    ) -> _typing.Union[_abc.Iterator[_lifecycle_pb2.ListResourcesResponse], _abc.AsyncIterator[_lifecycle_pb2.ListResourcesResponse]]:
+        """Lists resources, in pages."""
 
     @_abc_1.abstractmethod
     def ListVersions(
         self,
         request: _lifecycle_pb2.ListVersionsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_lifecycle_pb2.ListVersionsResponse, _abc.Awaitable[_lifecycle_pb2.ListVersionsResponse]]:
-        """Lists the versions of a resource, newest first."""
+    ) -> _typing.Union[_abc.Iterator[_lifecycle_pb2.ListVersionsResponse], _abc.AsyncIterator[_lifecycle_pb2.ListVersionsResponse]]:
+        """Lists the versions of a resource, newest first, in pages."""
 
     @_abc_1.abstractmethod
     def History(
         self,
         request: _lifecycle_pb2.HistoryRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_lifecycle_pb2.HistoryResponse, _abc.Awaitable[_lifecycle_pb2.HistoryResponse]]:
-        """Lists what was done to a resource, oldest first."""
+    ) -> _typing.Union[_abc.Iterator[_lifecycle_pb2.HistoryResponse], _abc.AsyncIterator[_lifecycle_pb2.HistoryResponse]]:
+        """Lists what was done to a resource, oldest first, in pages."""
+
+    @_abc_1.abstractmethod
+    def Storage(
+        self,
+        request: _lifecycle_pb2.StorageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_lifecycle_pb2.StorageResponse, _abc.Awaitable[_lifecycle_pb2.StorageResponse]]:
+        """Tells what each version takes."""
+
+    @_abc_1.abstractmethod
+    def Watch(
+        self,
+        request: _lifecycle_pb2.WatchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_lifecycle_pb2.WatchResponse], _abc.AsyncIterator[_lifecycle_pb2.WatchResponse]]:
+        """Streams events as they happen."""
 
     @_abc_1.abstractmethod
     def Activate(
@@ -169,19 +249,107 @@ class LifecycleServicer(metaclass=_abc_1.ABCMeta):
         """Makes an earlier version active again."""
 
     @_abc_1.abstractmethod
+    def Archive(
+        self,
+        request: _lifecycle_pb2.ArchiveRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_lifecycle_pb2.ArchiveResponse], _abc.AsyncIterator[_lifecycle_pb2.ArchiveResponse]]:
+        """Moves a version to the cold tier."""
+
+    @_abc_1.abstractmethod
+    def Restore(
+        self,
+        request: _lifecycle_pb2.RestoreRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_lifecycle_pb2.RestoreResponse], _abc.AsyncIterator[_lifecycle_pb2.RestoreResponse]]:
+        """Brings an archived version back."""
+
+    @_abc_1.abstractmethod
+    def Promote(
+        self,
+        request: _lifecycle_pb2.PromoteRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_lifecycle_pb2.PromoteResponse], _abc.AsyncIterator[_lifecycle_pb2.PromoteResponse]]:
+        """Moves a version along an edge of the stage graph."""
+
+    @_abc_1.abstractmethod
+    def Measure(
+        self,
+        request: _lifecycle_pb2.MeasureRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_lifecycle_pb2.MeasureResponse, _abc.Awaitable[_lifecycle_pb2.MeasureResponse]]:
+        """Adds metrics to a version."""
+
+    @_abc_1.abstractmethod
+    def Tag(
+        self,
+        request: _lifecycle_pb2.TagRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_lifecycle_pb2.TagResponse, _abc.Awaitable[_lifecycle_pb2.TagResponse]]:
+        """Gives a version a tag."""
+
+    @_abc_1.abstractmethod
+    def Untag(
+        self,
+        request: _lifecycle_pb2.UntagRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_lifecycle_pb2.UntagResponse, _abc.Awaitable[_lifecycle_pb2.UntagResponse]]:
+        """Takes a tag away."""
+
+    @_abc_1.abstractmethod
+    def Label(
+        self,
+        request: _lifecycle_pb2.LabelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_lifecycle_pb2.LabelResponse, _abc.Awaitable[_lifecycle_pb2.LabelResponse]]:
+        """Sets labels of a resource."""
+
+    @_abc_1.abstractmethod
+    def Branch(
+        self,
+        request: _lifecycle_pb2.BranchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_lifecycle_pb2.BranchResponse, _abc.Awaitable[_lifecycle_pb2.BranchResponse]]:
+        """Begins a branch at a version."""
+
+    @_abc_1.abstractmethod
+    def Unbranch(
+        self,
+        request: _lifecycle_pb2.UnbranchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_lifecycle_pb2.UnbranchResponse, _abc.Awaitable[_lifecycle_pb2.UnbranchResponse]]:
+        """Removes a branch with its versions."""
+
+    @_abc_1.abstractmethod
+    def Merge(
+        self,
+        request: _lifecycle_pb2.MergeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_lifecycle_pb2.MergeResponse], _abc.AsyncIterator[_lifecycle_pb2.MergeResponse]]:
+        """Makes the newest version of a branch the next version of the main line."""
+
+    @_abc_1.abstractmethod
     def Delete(
         self,
         request: _lifecycle_pb2.DeleteRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_lifecycle_pb2.DeleteResponse, _abc.Awaitable[_lifecycle_pb2.DeleteResponse]]:
-        """Removes a resource with all its versions."""
+        """Takes a resource, or one of its versions, out of sight."""
 
     @_abc_1.abstractmethod
-    def Watch(
+    def Undelete(
         self,
-        request: _lifecycle_pb2.WatchRequest,
+        request: _lifecycle_pb2.UndeleteRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_abc.Iterator[_lifecycle_pb2.WatchResponse], _abc.AsyncIterator[_lifecycle_pb2.WatchResponse]]:
-        """Streams events as they happen."""
+    ) -> _typing.Union[_lifecycle_pb2.UndeleteResponse, _abc.Awaitable[_lifecycle_pb2.UndeleteResponse]]:
+        """Takes a deletion back."""
+
+    @_abc_1.abstractmethod
+    def Purge(
+        self,
+        request: _lifecycle_pb2.PurgeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_lifecycle_pb2.PurgeResponse, _abc.Awaitable[_lifecycle_pb2.PurgeResponse]]:
+        """Removes for good what was deleted."""
 
 def add_LifecycleServicer_to_server(servicer: LifecycleServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -16,8 +16,9 @@ from alluxio_lance.client.channel import Channel
 from alluxio_lance.client.door import Door
 from alluxio_lance.client.manager import RemoteManager
 from alluxio_lance.errors import Leased, NotFound, PermissionDenied, Unavailable, from_wire
-from alluxio_lance.v1 import cache_pb2, lifecycle_pb2
+from alluxio_lance.v1 import cache_pb2, governance_pb2, lifecycle_pb2
 from alluxio_lance.v1.cache_pb2_grpc import CacheStub
+from alluxio_lance.v1.governance_pb2_grpc import GovernanceStub
 from alluxio_lance.v1.lifecycle_pb2_grpc import LifecycleStub
 from alluxio_lance.values import Verb
 
@@ -257,7 +258,8 @@ def test_a_call_without_a_session_is_refused(sidecar, session):
     with grpc.insecure_channel(sidecar.address.grpc) as plain:
         metadata = () if session is None else (("alluxio-lance-session", session),)
         calls = [
-            lambda: LifecycleStub(plain).ListResources(lifecycle_pb2.ListResourcesRequest(), metadata=metadata),
+            lambda: list(LifecycleStub(plain).ListResources(lifecycle_pb2.ListResourcesRequest(), metadata=metadata)),
+            lambda: GovernanceStub(plain).GetRules(governance_pb2.GetRulesRequest(), metadata=metadata),
             lambda: CacheStub(plain).Statistics(cache_pb2.StatisticsRequest(), metadata=metadata),
             lambda: list(LifecycleStub(plain).Watch(lifecycle_pb2.WatchRequest(), metadata=metadata)),
             lambda: list(LifecycleStub(plain).Register(iter([header()]), metadata=metadata)),
@@ -314,6 +316,7 @@ def test_another_user_s_path_is_not_opened_but_his_data_are_taken(tmp_path, star
         "from alluxio_lance.errors import PermissionDenied\n"
         "with RemoteManager.open(sys.argv[1]) as manager:  # loads all that it needs: nobody may not read the checkout\n"
         "    manager.register_resource('datasets', 'warm', pa.table({'x': [1]}))\n"
+        "    manager.set_rules('[access]\\ndefault = [\"releaser\"]')\n"
         "os.setgid(65534)\n"
         "os.setuid(65534)\n"
         "with RemoteManager.open(sys.argv[1]) as manager:\n"

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from alluxio_lance.errors import InvalidArgument, Unavailable
+from alluxio_lance.errors import InvalidArgument, Restoring, Unavailable
 
 tf = pytest.importorskip("tensorflow")
 
@@ -233,3 +233,17 @@ def test_keras_fits(node):
     pairs = dataset.map(lambda batch: (batch["x"], batch["y"]))
     history = model.fit(pairs, epochs=3, verbose=0).history["loss"]
     assert history[-1] < history[0] / 2
+
+
+def test_an_archived_version_is_waited_for_when_told(node):
+    """Otherwise the dataset says that it comes back."""
+    from alluxio.tf import Dataset
+
+    node.register("tf/archived", pa.table({"a": [1, 2, 3]}))
+    node.update("tf/archived", pa.table({"a": [4]}))
+    node.call(lambda manager: manager.archive_resource("datasets", "tf/archived", "1.0.0"))
+    uri = "alluxio://datasets/tf/archived@1.0.0"
+    with pytest.raises(Restoring):
+        Dataset(uri, address=node.at)
+    dataset = Dataset(uri, address=node.at, wait=True, on_progress=lambda _: None)
+    assert [int(element["a"]) for element in dataset] == [1, 2, 3]

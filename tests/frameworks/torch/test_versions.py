@@ -11,7 +11,7 @@ import pytest
 from torch.utils.data import DataLoader
 
 from alluxio.torch import Dataset
-from alluxio_lance.errors import Conflict, NotActive
+from alluxio_lance.errors import Conflict, NotActive, Restoring
 
 pytestmark = [
     pytest.mark.torch,
@@ -54,6 +54,18 @@ def test_a_pinned_version_stays(node):
         node.update("versions/pinned", table(5, 2))
         assert not dataset.refresh()
         assert dataset.semver == "1.0.0"
+
+
+def test_an_archived_version_is_waited_for_when_told(node):
+    """Otherwise the dataset says that it comes back."""
+    node.register("versions/archived", table(3, 1))
+    node.update("versions/archived", table(5, 2))
+    node.call(lambda manager: manager.archive_resource("datasets", "versions/archived", "1.0.0"))
+    uri = "alluxio://datasets/versions/archived@1.0.0"
+    with pytest.raises(Restoring):
+        Dataset(uri, address=node.at)
+    with Dataset(uri, address=node.at, wait=True, on_progress=lambda _: None) as dataset:
+        assert values(DataLoader(dataset, batch_size=2)) == [1] * 3
 
 
 def test_a_failed_refresh_changes_nothing(node):

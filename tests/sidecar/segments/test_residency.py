@@ -374,9 +374,9 @@ def test_the_least_wanted_goes_first(open_residency, library, size, events):
     """Cached versions go before previous ones, these before active ones of others, each by least recent use."""
     residency = open_residency(limit=5 * size)
     a1, a2, b1, c1, c2 = (library.add(n, v) for n, v in [("a", 1), ("a", 2), ("b", 1), ("c", 1), ("c", 2)])
-    residency.set_active("datasets", "b", 1)
-    residency.set_active("datasets", "a", 1)
-    residency.set_active("datasets", "a", 2)
+    residency.set_active("datasets", "b", "1.1.0")
+    residency.set_active("datasets", "a", "1.1.0")
+    residency.set_active("datasets", "a", "1.2.0")
     for version in (b1, a1, a2, c1, c2):
         residency.open(version).release()
     residency.open(c1).release()  # now c2 was used least recently
@@ -415,7 +415,7 @@ def test_the_active_version_does_not_go_for_another_of_its_resource(open_residen
     """Opening an old version by name is refused rather than pushing out what everybody reads."""
     residency = open_residency(limit=size)
     old, active = library.add(version=1), library.add(version=2)
-    residency.set_active("datasets", "x", 2)
+    residency.set_active("datasets", "x", "1.2.0")
     residency.open(active).release()
     with pytest.raises(NoSpace):
         residency.open(old)
@@ -468,8 +468,8 @@ def test_the_previous_version_stays_and_the_one_before_goes(residency, library):
     versions = [library.add(version=number) for number in (1, 2, 3, 4)]
     holds = []
     for version in versions:
-        residency.set_active("datasets", "x", version.version)
-        residency.set_active("datasets", "x", version.version)
+        residency.set_active("datasets", "x", version.semver)
+        residency.set_active("datasets", "x", version.semver)
         residency.prefetch(version)
         if version.version == 2:
             holds.append(residency.open(version))
@@ -486,9 +486,9 @@ def test_a_rollback_finds_the_previous_version_hot(residency, library):
     """Moving the pointer back swaps the roles and loads nothing."""
     first, second = library.add(version=1), library.add(version=2)
     for version in (first, second):
-        residency.set_active("datasets", "x", version.version)
+        residency.set_active("datasets", "x", version.semver)
         residency.prefetch(version)
-    residency.set_active("datasets", "x", 1)
+    residency.set_active("datasets", "x", "1.1.0")
     residency.open(first).release()
     assert library.opened == {("x", 1): 1, ("x", 2): 1}
     assert {(v.version, v.role) for v in residency.statistics().versions} == {(1, Role.ACTIVE), (2, Role.PREVIOUS)}
@@ -499,8 +499,8 @@ def test_a_retired_version_that_becomes_active_again_stays(residency, library):
     versions = [library.add(version=number) for number in (1, 2, 3)]
     hold = residency.open(versions[0])
     for version in versions:
-        residency.set_active("datasets", "x", version.version)
-    residency.set_active("datasets", "x", 1)
+        residency.set_active("datasets", "x", version.semver)
+    residency.set_active("datasets", "x", "1.1.0")
     hold.release()
     assert residency.is_hot(versions[0])
 
@@ -510,7 +510,7 @@ def test_a_deprecated_version_goes(open_residency, library, keep, before, after)
     """Without an active version nothing is kept for the resource but older previous ones."""
     residency = open_residency(keep_previous=keep)
     for number in (1, 2):
-        residency.set_active("datasets", "x", number)
+        residency.set_active("datasets", "x", f"1.{number}.0")
         residency.prefetch(library.add(version=number))
     assert {v.version for v in residency.statistics().versions} == before
     residency.set_active("datasets", "x", None)
@@ -518,10 +518,42 @@ def test_a_deprecated_version_goes(open_residency, library, keep, before, after)
     assert {v.version for v in residency.statistics().versions} == after
 
 
+def test_a_version_that_is_let_go_goes_with_its_last_reader_and_is_no_previous_one(residency, library):
+    """Deprecated or archived: nothing is rolled back to it any more; one that is not there changes nothing."""
+    first, second = library.add(version=1), library.add(version=2)
+    for version in (first, second):
+        residency.set_active("datasets", "x", version.semver)
+        residency.prefetch(version)
+    hold = residency.open(first)
+    assert residency.resident("datasets", "x") == [first, second]
+    residency.retire(first)
+    residency.retire(library.add("y"))
+    assert {(v.version, v.role) for v in residency.statistics().versions} == {(1, Role.LEASED), (2, Role.ACTIVE)}
+    hold.release()
+    assert residency.resident("datasets", "x") == [second]
+    residency.prefetch(first)
+    assert {(v.version, v.role) for v in residency.statistics().versions} == {(1, Role.CACHED), (2, Role.ACTIVE)}
+
+
+def test_a_branch_has_numbers_of_its_own(residency, library):
+    """Version 2 of a branch is neither the active version 2 of the main line, nor does it go or stay with it."""
+    main = library.add(version=2)
+    branch = replace(library.add(version=2), branch="exp", semver="1.1.0-exp.2", operation="1" * 32)
+    residency.set_active("datasets", "x", main.semver)
+    for version in (main, branch):
+        residency.prefetch(version)
+    assert {(v.semver, v.role) for v in residency.statistics().versions} == {
+        ("1.2.0", Role.ACTIVE),
+        ("1.1.0-exp.2", Role.CACHED),
+    }
+    residency.retire(branch)
+    assert residency.resident("datasets", "x") == [main]
+
+
 def test_a_deleted_resource_is_forgotten(residency, library):
     """All versions of a deleted resource go, held ones with their last hold; others stay."""
     held, idle, other = library.add(version=1), library.add(version=2), library.add("y")
-    residency.set_active("datasets", "x", 2)
+    residency.set_active("datasets", "x", "1.2.0")
     hold = residency.open(held)
     residency.prefetch(idle)
     residency.prefetch(other)
@@ -632,7 +664,7 @@ def test_many_threads_at_once_keep_the_books(open_residency, library, size):
                 continue
             assert int.from_bytes(os.pread(hold.descriptors[0], 8, 4096), "little") == version.version
             done += 1
-            residency.set_active("datasets", "a", int(random.integers(1, 3)))
+            residency.set_active("datasets", "a", f"1.{random.integers(1, 3)}.0")
             hold.release()
         return done
 
@@ -652,7 +684,7 @@ def test_a_name_that_was_deleted_and_taken_again_is_another_version(residency, l
     """Name and number are the same again: nobody gets the old rows, and those go with their last reader."""
     old = library.add(table=_table(start=1000))
     reader = residency.open(old)
-    residency.set_active("datasets", "x", 1)
+    residency.set_active("datasets", "x", "1.1.0")
     new = replace(library.add(table=_table(start=2000)), operation="1" * 32)
     assert residency.is_hot(old)
     assert not residency.is_hot(new)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from alluxio_lance.errors import Corrupt, Leased, NoSpace, NotFound, Unavailable
+from alluxio_lance.errors import Corrupt, NoSpace, NotFound, Unavailable
 from alluxio_lance.sidecar import prefetcher as module
 from alluxio_lance.sidecar.feed import Feed
 from alluxio_lance.sidecar.prefetcher import Prefetcher
@@ -47,7 +47,7 @@ class Directed:
         self.states = {}
         self.failure = None
         self.load_failures = []
-        self.leased = set()
+        self.residents = []
         self.hot = set()
         self.made_by = "0" * 32
         self._events = []
@@ -125,18 +125,18 @@ class Directed:
         self.hot.add(version.version)
         self.note("loaded", version.version)
 
-    def set_active(self, type, name, version):
-        self.note("active", version)
+    def set_active(self, type, name, semver):
+        self.note("active", semver)
 
     def forget(self, type, name):
         self.note("forgot", name)
 
-    def evict(self, version):
-        if version.version in self.leased:
-            self.note("leased", version.version)
-            raise Leased("somebody reads it", holders=[])
-        self.note("evicted", version.version)
-        return 1
+    def resident(self, type, name):
+        return list(self.residents)
+
+    def retire(self, version):
+        self.residents.remove(version)
+        self.note("retired", version.semver)
 
     def is_hot(self, version):
         return version.version in self.hot
@@ -174,7 +174,7 @@ def following(directed, load=True):
 def directed(monkeypatch):
     """A catalog and a shelf, and short pauses."""
     monkeypatch.setattr(module, "_FIRST_RETRY", 0.01)
-    monkeypatch.setattr(module, "_TIDY", 0.01)
+    monkeypatch.setattr(module, "_AGAIN", 0.01)
     return Directed()
 
 
@@ -183,7 +183,7 @@ def test_what_is_active_at_the_start_gets_hot_and_is_announced(directed):
     directed.active = 1
     with following(directed) as prefetcher:
         directed.wait("announced", "1.1.0", 1)
-        assert directed.log == [("active", 1), ("loaded", 1), ("announced", "1.1.0", 1)]
+        assert directed.log == [("active", "1.1.0"), ("loaded", 1), ("announced", "1.1.0", 1)]
         assert directed.answer_to(prefetcher) == ("1.1.0", 1)
 
 
@@ -197,7 +197,7 @@ def test_moves_of_the_pointer_are_followed(directed):
         directed.log.clear()
         directed.move(1)
         directed.wait("announced", "1.1.0", 1)
-        assert directed.log == [("active", 1), ("announced", "1.1.0", 1)]
+        assert directed.log == [("active", "1.1.0"), ("announced", "1.1.0", 1)]
         directed.move(None, Verb.DEPRECATE)
         directed.wait("announced", None, None)
         directed.move("gone", Verb.DELETE)
@@ -218,7 +218,7 @@ def test_a_name_deleted_and_taken_again_between_two_looks_is_another_version(dir
     assert directed.log == [
         ("forgot", "a"),
         ("announced", None, None),
-        ("active", 1),
+        ("active", "1.1.0"),
         ("loaded", 1),
         ("announced", "1.1.0", 1),
     ]
@@ -286,25 +286,32 @@ def test_a_pointer_that_moves_on_ends_the_attempts_for_the_old_version(directed,
     assert ("loaded", 1) not in directed.log
 
 
-def test_a_deprecated_version_is_dropped_when_nobody_reads_it(directed):
-    """Not before; one that is active again, or gone, is left alone."""
-    directed.active = 2
-    directed.states = {"1.1.0": State.DEPRECATED}
-    directed.leased = {1}
+@pytest.mark.parametrize("verb", [Verb.DEPRECATE, Verb.ARCHIVE, Verb.DELETE, Verb.PURGE, Verb.UNBRANCH, Verb.MEASURE])
+@pytest.mark.parametrize("state", [State.DEPRECATED, State.ARCHIVED, None])
+def test_what_is_not_to_be_served_any_more_is_let_go(directed, verb, state):
+    """Whatever the event: the catalog tells how the versions that are here stand now; the others stay."""
+    directed.active = 3
+    directed.states = {"1.1.0": state, "1.2.0": State.REGISTERED, "1.3.0": State.ACTIVE}
+    directed.residents = [version(1), version(2, State.REGISTERED), version(3)]
     with following(directed):
-        directed.move(2, Verb.DEPRECATE, about=1)
-        directed.wait("leased", 1)
-        directed.leased = set()
-        directed.wait("evicted", 1)
-        directed.move(2, Verb.DEPRECATE, about=9)
-        directed.states["1.3.0"] = State.REGISTERED
-        directed.move(2, Verb.DEPRECATE, about=3)
-        directed.states["1.4.0"] = State.DEPRECATED
-        directed.move(4, Verb.DEPRECATE, about=4)
+        directed.move(3, verb, about=9)
+        directed.wait("retired", "1.1.0")
+        directed.move(4)
         directed.wait("announced", "1.4.0", 4)
-        directed.move(5)
-        directed.wait("announced", "1.5.0", 5)
-    assert [entry for entry in directed.log if entry[0] == "evicted"] == [("evicted", 1)]
+    assert [resident.semver for resident in directed.residents] == ["1.2.0", "1.3.0"]
+
+
+def test_a_resident_of_an_earlier_resource_of_the_name_is_let_go(directed):
+    """The version of its name is another one now."""
+    directed.active = 2
+    directed.states = {"1.1.0": State.REGISTERED}
+    directed.residents = [replace(version(1), operation="1" * 32), version(1)]
+    with following(directed):
+        directed.move(2, Verb.UPDATE)
+        directed.wait("retired", "1.1.0")
+        directed.move(3)
+        directed.wait("announced", "1.3.0", 3)
+    assert directed.residents == [version(1)]
 
 
 def test_a_catalog_that_does_not_answer_is_asked_again(directed):

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 import structlog
 
-from alluxio_lance.errors import AlreadyExists, NotFound, Unavailable
+from alluxio_lance.errors import AlreadyExists, NotFound, Restoring, Unavailable
 from alluxio_lance.sidecar import command
 from alluxio_lance.sidecar.peers import Peers
 from alluxio_lance.sidecar.residency import CacheEvent
@@ -158,6 +158,20 @@ def test_a_version_deleted_before_it_could_be_loaded_is_said_so(call):
     sidecar.manager.delete_resource("datasets", "a")
     with pytest.raises(NotFound, match="was deleted before"):
         sidecar.residency.open(version)
+
+
+def test_a_version_archived_before_it_could_be_loaded_is_said_so(call):
+    """Its files may be gone in the middle of the load; a branch has its own table."""
+    sidecar, _, _ = call
+    old = sidecar.manager.register_resource("datasets", "a", pa.table({"x": [1]}))
+    sidecar.manager.update_resource("datasets", "a", pa.table({"x": [2]}))
+    branch = sidecar.manager.branch_resource("datasets", "a", "exp")
+    sidecar.residency.open(branch).release()
+    sidecar.manager.archive_resource("datasets", "a", "1.0.0")
+    with pytest.raises(Restoring, match="was archived before"):
+        sidecar.residency.open(old)
+    sidecar.manager.restore_resource("datasets", "a", "1.0.0")
+    sidecar.residency.open(old).release()
 
 
 def test_the_process_says_when_it_is_ready_and_ends_on_a_signal(tmp_path, capsys, monkeypatch, quiet):

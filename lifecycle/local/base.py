@@ -1,0 +1,262 @@
+"""How every verb is run: allowed, recorded, locked, done or undone, settled, told."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from copy import copy
+from dataclasses import replace
+from typing import Any, Self
+
+import structlog
+
+from alluxio_lance.errors import AlluxioLanceError, Conflict, InvalidArgument, NotFound, Unavailable
+from alluxio_lance.governance import Identity
+from alluxio_lance.lifecycle.journal import Running
+from alluxio_lance.lifecycle.local.rooms import Rooms
+from alluxio_lance.lifecycle.ports import Catalog, Operation, OperationState, Store
+from alluxio_lance.lifecycle.uri import ResourceName, parse_name, parse_selector
+from alluxio_lance.manager import ResourceManager
+from alluxio_lance.values import Kind, Resource, Verb, Version
+
+__all__ = ["Base", "json_object", "kind_of"]
+
+_log = structlog.get_logger(__name__)
+
+
+def kind_of(type: str) -> Kind:
+    """Tell what a type holds: ``models`` holds models, every other type datasets."""
+    return Kind.MODEL if type == "models" else Kind.DATASET
+
+
+class Base(ResourceManager):
+    """What the verbs of all kinds share."""
+
+    _pid: int
+    _shared: Rooms
+    _identity: Identity
+    _is_view: bool
+
+    @property
+    def _rooms(self) -> Rooms:
+        """What all views share, in the process that opened it: connections and threads do not survive a fork.
+
+        Raises
+        ------
+        Unavailable
+            In a child process.
+        """
+        if os.getpid() != self._pid:
+            raise Unavailable(
+                f"this manager belongs to process {self._pid}, from which this one was forked: open another one here",
+                what="manager",
+            )
+        return self._shared
+
+    @property
+    def catalog(self) -> Catalog:
+        """The catalog below."""
+        return self._rooms.catalog
+
+    @property
+    def store(self) -> Store:
+        """The store below."""
+        return self._rooms.store
+
+    def acting_as(self, identity: Identity) -> Self:
+        """Return a view of this manager that acts for somebody else; closing it closes nothing."""
+        view = copy(self)
+        view._identity = identity  # noqa: SLF001 - a copy of this very object
+        view._is_view = True  # noqa: SLF001 - a copy of this very object
+        return view
+
+    # -- what the caller may do ----------------------------------------------------------------------------------------
+
+    def _allow(
+        self,
+        verb: Verb,
+        type: str = "",
+        name: str = "",
+        *,
+        stage: str | None = None,
+        tag: str | None = None,
+        semver: str | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        """Refuse what the caller's roles do not grant; the refusal is audited.
+
+        Raises
+        ------
+        PermissionDenied
+            Naming the role's limits and who may.
+        """
+        self._rooms.access.check(
+            self._identity, verb, type, name, stage=stage, tag=tag, semver=semver, request_id=request_id
+        )
+
+    # -- one operation -------------------------------------------------------------------------------------------------
+
+    def _run(
+        self,
+        verb: Verb,
+        type: str,
+        name: str,
+        params: Mapping[str, Any],
+        request_id: str | None,
+        work: Callable[[Running], Version | None],
+        *,
+        locked: bool = True,
+        stage: str | None = None,
+        tag: str | None = None,
+    ) -> Version | None:
+        """Run a verb as an operation: allowed, told, recorded, locked, done or undone, settled, told.
+
+        ``params`` are what the journal keeps; ``params["message"]`` is the reason that hooks are told.
+        """
+        self._allow(verb, type, name, stage=stage, tag=tag, request_id=request_id)
+        done = self._told(
+            verb,
+            type,
+            name,
+            str(params.get("message", "")),
+            lambda: self._operate(verb, type, name, params, request_id, work, locked=locked),
+        )
+        return self._follow_up(verb, done)
+
+    def _follow_up(self, verb: Verb, version: Version | None) -> Version | None:
+        """Let the automations of the rules follow a verb, see `Automating`; return the version as it is then."""
+        return version
+
+    def _told(self, verb: Verb, type: str, name: str, message: str, do: Callable[[], Version | None]) -> Version | None:
+        """Tell the hooks before and after."""
+        notifier, identity = self._rooms.notifier, self._identity
+        notifier.before(verb, type, name, identity, message=message)
+        try:
+            version = do()
+        except BaseException as error:
+            notifier.after(verb, type, name, identity, message=message, semver=None, error=str(error))
+            raise
+        semver = version.semver if version else None
+        notifier.after(verb, type, name, identity, message=message, semver=semver, error=None)
+        return version
+
+    def _operate(
+        self,
+        verb: Verb,
+        type: str,
+        name: str,
+        params: Mapping[str, Any],
+        request_id: str | None,
+        work: Callable[[Running], Version | None],
+        *,
+        locked: bool,
+    ) -> Version | None:
+        if locked:
+            self._rooms.reconciler.of(type, name)
+        operation = self._begin(verb, type, name, params, request_id)
+        if operation.state is OperationState.DONE:
+            return self._result(operation)
+        return self._perform(operation, work, locked=locked)
+
+    def _perform(
+        self, operation: Operation, work: Callable[[Running], Version | None], *, locked: bool
+    ) -> Version | None:
+        """Do the work of an operation that has begun."""
+        journal = self._rooms.journal
+        with journal.running(operation) as running:
+            try:
+                lock: AbstractContextManager[None] = journal.locked(running, self._recover) if locked else nullcontext()
+                with lock:
+                    version = work(running)
+            except BaseException as error:  # noqa: BLE001 - raised again unless the operation is done
+                version = self._ended(operation, error)
+            journal.observe(operation.verb, "committed")
+            self._tell()
+            self._settle(running)
+            return version
+
+    def _settle(self, running: Running) -> None:
+        """Take the last step. An error in it is no error of the verb, which is done: reconcile tries it again."""
+        try:
+            self._rooms.reconciler.settle(running)
+        except AlluxioLanceError as error:
+            _log.warning("an operation is left to reconcile", operation=running.id, reason=error.message)
+
+    def _begin(self, verb: Verb, type: str, name: str, params: Mapping[str, Any], request_id: str | None) -> Operation:
+        journal = self._rooms.journal
+        while True:
+            operation, fresh = journal.begin(
+                verb, type, name, identity=self._identity, params=params, request_id=request_id
+            )
+            if fresh or operation.state is OperationState.DONE:
+                return operation
+            if not journal.is_dead(operation):
+                raise Conflict(
+                    f"the {verb} of {type}/{name} with request id {request_id!r} is still running: wait for it, its result is kept"
+                )
+            self._recover(operation)
+
+    def _recover(self, operation: Operation) -> None:
+        """Finish or undo a dead operation that is in the way."""
+        self._rooms.reconciler.one(operation)
+
+    def _ended(self, operation: Operation, error: BaseException) -> Version | None:
+        """Find out how an operation ended that raised: its result when only the answer was lost, else the error."""
+        try:
+            ended = self.catalog.operation(operation.id)
+            if ended.state is OperationState.DONE and isinstance(error, Exception):
+                return self._result(ended)
+            # What another process has taken over is its to end: this one stood still for too long.
+            mine = ended.state is OperationState.PENDING and ended.owner == self._rooms.journal.owner
+            if mine and not self._rooms.reconciler.is_beyond(ended):
+                self.catalog.abandon(operation.id, f"{error.__class__.__name__}: {error}")
+        except Unavailable as down:
+            _log.warning("an operation is left to reconcile", operation=operation.id, reason=down.message)
+        raise error
+
+    def _result(self, operation: Operation) -> Version | None:
+        if operation.result is None or operation.verb in (Verb.DELETE, Verb.UNDELETE, Verb.PURGE):
+            return None
+        found = self.catalog.find(ResourceName(operation.type, operation.name, parse_selector(operation.result)))
+        # A resource of the same name that came later has other versions under the same numbers.
+        made = operation.verb not in (Verb.REGISTER, Verb.UPDATE) or found.operation == operation.id
+        return found if made else None
+
+    def _version(self, version: Version | None) -> Version:
+        if version is None:
+            raise NotFound("the version that this request made has been deleted since")
+        table = self.store.branch_location(version.location, version.branch)
+        return replace(version, location=self.store.absolute(table))
+
+    def _located(self, resource: Resource) -> Resource:
+        return replace(resource, active=self._version(resource.active)) if resource.active else resource
+
+    def _find(self, type: str, name: str, selector: str | None) -> Version:
+        plain = parse_name(type, name)
+        return self.catalog.find(replace(plain, selector=parse_selector(selector)) if selector else plain)
+
+    def _tell(self) -> None:
+        with self._rooms.changed:
+            self._rooms.changed.notify_all()
+
+
+def json_object(what: str, value: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Check that a mapping survives JSON as it is.
+
+    Raises
+    ------
+    InvalidArgument
+        When it does not.
+    """
+    if value is None:
+        return {}
+    try:
+        text = json.dumps(dict(value), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InvalidArgument(
+            f"{what} must be JSON (text, numbers, booleans, lists, objects with text keys): {error}"
+        ) from None
+    result: dict[str, Any] = json.loads(text)
+    return result
