@@ -1,6 +1,6 @@
 # The recipes of the project. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test engines cover lint format stubs bench clean
+.PHONY: help setup servers demo test engines cover lint format stubs bench clean
 
 BIN := .venv/bin
 PYTEST := $(BIN)/pytest
@@ -11,16 +11,19 @@ help: ## List the recipes
 setup: ## Install system packages and the environment in .venv; quick when nothing changed
 	@deploy/setup/setup
 
+servers: setup ## Install and build the servers that the tests start: databases, S3, Alluxio; quick when they are there
+	@deploy/setup/servers
+
 demo: setup ## Run the main job on real images: register, train on torch and Keras, update, roll back
 	@$(BIN)/alluxio-lance demo $(ARGS)
 
-test: setup ## Run all tests
+test: servers ## Run all tests
 	@$(PYTEST) $(ARGS)
 
-engines: setup ## Run the catalog's contract on SQLite, PostgreSQL and MariaDB: passed per engine, none skipped
+engines: servers ## Run the catalog's contract on SQLite, PostgreSQL and MariaDB: passed per engine, none skipped
 	@deploy/setup/engines $(ARGS)
 
-cover: setup ## Run all tests and show which branches they left out
+cover: servers ## Run all tests and show which branches they left out
 	@rm -f .coverage .coverage.*
 	@$(PYTEST) --cov --cov-report= $(ARGS)
 	@deploy/setup/coverage

@@ -16,9 +16,11 @@ from alluxio_lance.cli.auditing import audit
 from alluxio_lance.cli.benching import bench
 from alluxio_lance.cli.cache import cache
 from alluxio_lance.cli.cataloguing import catalog
+from alluxio_lance.cli.clustering import alluxio
 from alluxio_lance.cli.demonstrating import demo
 from alluxio_lance.cli.doctoring import doctor
 from alluxio_lance.cli.looking import history, list_resources, show
+from alluxio_lance.cli.mounting import mount, unmount
 from alluxio_lance.cli.naming import branch, label, merge, tag, unbranch, untag
 from alluxio_lance.cli.pointing import activate, deprecate, rollback
 from alluxio_lance.cli.removing import delete, purge, undelete
@@ -125,6 +127,7 @@ _PANELS: Final[dict[str, dict[str, Callable[..., None] | Typer]]] = {
         "audit": audit,
         "reconcile": reconcile,
     },
+    "Files": {"mount": mount, "unmount": unmount, "alluxio": alluxio},
 }
 for panel, commands in _PANELS.items():
     for name, command in commands.items():

@@ -16,6 +16,7 @@ from alluxio_lance.sidecar.settings import Settings
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = dict(re.findall(r"^```python (\w+)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL))
+RULES = re.search(r"^cat > rules.toml <<'END'\n(.*?)^END$", TEXT, re.MULTILINE | re.DOTALL)[1]
 LINES = re.findall(r"^alluxio-lance (?!up ).*$", TEXT, re.MULTILINE)
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
@@ -61,13 +62,38 @@ def test_a_block_of_the_readme_runs_as_it_stands(reader, block, says):
 
 def test_the_commands_of_the_readme_run_as_they_stand(reader):
     """After its first block, in their order, and what they print is what the text beside them says."""
-    said = {(words := shlex.split(line, comments=True))[1]: reader.run(words) for line in LINES}
-    assert list(said) == ["update", "rollback", "history", "cache", "doctor"]
+    (reader.folder / "rules.toml").write_text(RULES, encoding="utf-8")
+    ran = [(words := shlex.split(line, comments=True), reader.run(words)) for line in LINES]
+    said = {words[1]: printed for words, printed in ran}
+    assert [words[1] for words, _ in ran] == [
+        *("update", "rollback", "history", "cache", "doctor"),
+        *("rules", "promote", "measure", "promote", "tag", "archive", "policy", "show"),
+    ]
     assert "updated datasets/digits: 1.1.0+" in said["update"]
     assert "rolled back datasets/digits: 1.0.0+" in said["rollback"]
     assert re.search(r"rollback +1\.0\.0 +1\.1\.0 → 1\.0\.0", said["history"])
     assert "datasets/digits" in said["cache"]
     assert "ready" in said["doctor"]
+    assert "production" in said["promote"]
+    assert "archived" in said["archive"]
+    assert "1.0.0" in said["show"]
+
+
+def test_a_version_that_is_not_good_enough_is_refused_as_the_readme_says(reader):
+    """Exit code 3, and the report names the gate and what it saw."""
+    for words in (
+        ["update", "datasets/digits", "more.parquet", "--no-activate"],
+        ["promote", "datasets/digits@1.2.0", "validation"],
+    ):
+        reader.run(["alluxio-lance", *words])
+    reader.run(["alluxio-lance", "measure", "datasets/digits@1.2.0", "accuracy=0.91"])
+    command = ["alluxio-lance", "promote", "datasets/digits@1.2.0", "production"]
+    done = subprocess.run(
+        command, cwd=reader.folder, env=reader.environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 3
+    assert "accurate-enough" in done.stdout + done.stderr
+    assert "0.91" in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

@@ -65,6 +65,7 @@ CHANGING = [
 ELSEWHERE = {
     "up", "demo", "doctor", "bench", "rules check", "rules default",
     "catalog upgrade", "catalog check", "audit verify", "audit export",
+    "mount", "unmount", "alluxio up", "alluxio down", "alluxio status",
 }  # fmt: skip
 """What asks no manager: it starts something of its own, works on a file, or on a database by its URL."""
 

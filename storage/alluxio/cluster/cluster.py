@@ -1,0 +1,277 @@
+"""A local Alluxio: started, found again, looked at, stopped."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+import requests
+
+from alluxio_lance.errors import AlreadyExists, Conflict, NotFound, Unavailable
+from alluxio_lance.storage.alluxio.cluster.flags import MAIN_CLASSES, jvm_flags, logging_configuration, properties
+from alluxio_lance.storage.alluxio.cluster.jars import class_path, java
+from alluxio_lance.storage.alluxio.cluster.nodes import Node, start, stop
+from alluxio_lance.storage.alluxio.cluster.plan import ClusterPlan
+
+__all__ = ["Cluster", "ClusterStatus", "NodeStatus"]
+
+_STATE: Final = "cluster.json"
+_READY: Final = 60.0
+"""Seconds until all three must answer."""
+_PAUSE: Final = 0.1
+_ANSWER: Final = 5.0
+"""Seconds for one answer."""
+_FORMATTED: Final = "formatted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeStatus:
+    """One of the processes."""
+
+    name: str
+    pid: int
+    alive: bool
+    log: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterStatus:
+    """How a local Alluxio is."""
+
+    folder: Path
+    ready: bool
+    """All processes run and answer, and the worker has joined."""
+    uri: str
+    """What to give as a store."""
+    s3: str
+    """The proxy's S3 endpoint."""
+    nodes: tuple[NodeStatus, ...]
+    capacity_bytes: int
+    used_bytes: int
+
+
+class Cluster:
+    """A local Alluxio in a folder, whether this process started it or another one.
+
+    Processes outlive the one that started them: `stop` ends them.
+    """
+
+    def __init__(self, plan: ClusterPlan, nodes: dict[str, Node]) -> None:
+        self.plan = plan
+        self._nodes = nodes
+
+    # -- starting and finding ------------------------------------------------------------------------------------------
+
+    @classmethod
+    def start(cls, plan: ClusterPlan, on_step: Callable[[str], None] = lambda _: None) -> Self:
+        """Start master, worker and proxy, and wait until they serve.
+
+        Parameters
+        ----------
+        on_step
+            Told what is being done, in a few words.
+
+        Raises
+        ------
+        AlreadyExists
+            When one runs in the folder already.
+        Conflict
+            When a port is taken.
+        Unavailable
+            When Java or Maven is missing, or a process ends or does not answer; the sentence names its log.
+        """
+        program, jars = java(), class_path(on_step)
+        with _held(plan.folder):
+            with suppress(NotFound):
+                found = cls.find(plan.folder)
+                if any(node.is_alive for node in found._nodes.values()):  # noqa: SLF001 - of this class
+                    raise AlreadyExists(
+                        f"an Alluxio runs in {plan.folder} already: see `alluxio-lance alluxio status`, or end it with "
+                        "`alluxio-lance alluxio down`"
+                    )
+            if taken := plan.ports.taken():
+                raise Conflict(
+                    f"port {taken[0]} is taken by another program, another Alluxio perhaps: choose others with --port-base"
+                )
+            cluster = cls(plan, {})
+            try:
+                cluster._launch(program, jars, on_step)
+            except BaseException:
+                cluster._end()
+                raise
+        return cluster
+
+    @classmethod
+    def find(cls, folder: Path) -> Self:
+        """Find the one that was started in a folder, whether it still runs or not.
+
+        Raises
+        ------
+        NotFound
+            When none was started there, or it was stopped.
+        """
+        try:
+            record = json.loads((folder / _STATE).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise NotFound(f"no Alluxio runs in {folder}: start one with `alluxio-lance alluxio up`") from None
+        return cls(
+            ClusterPlan.of_record(record["plan"]), {name: Node(**node) for name, node in record["nodes"].items()}
+        )
+
+    def _launch(self, program: str, jars: str, on_step: Callable[[str], None]) -> None:
+        plan = self.plan
+        for folder in ("conf", "logs", "journal", "cache", *(() if plan.under_store else ("ufs",))):
+            (plan.folder / folder).mkdir(parents=True, exist_ok=True)
+        (plan.folder / "conf" / "log4j2.xml").write_text(logging_configuration(), encoding="utf-8")
+        _write_private(plan.folder / "conf" / "alluxio-site.properties", _as_text(properties(plan)))
+        base = [program, *jvm_flags(plan), *_where(plan), "-cp", jars]
+        self._format(base, on_step)
+        for name, main_class in MAIN_CLASSES.items():
+            on_step(f"start the {name}")
+            self._nodes[name] = start([*base, main_class], self._log(name))
+            self._save()
+        on_step("wait until it serves")
+        self._await()
+
+    def _format(self, base: list[str], on_step: Callable[[str], None]) -> None:
+        """Make an empty journal, once: it is the memory of which files there are."""
+        mark = self.plan.folder / "journal" / _FORMATTED
+        if mark.exists():
+            return
+        on_step("make the journal")
+        done = subprocess.run([*base, "alluxio.cli.Format", "MASTER"], capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            last = "\n".join((done.stdout + done.stderr).strip().splitlines()[-3:])
+            raise Unavailable(
+                f"the journal of Alluxio could not be made in {self.plan.folder}:\n{last}", what="alluxio"
+            )
+        mark.touch()
+
+    def _await(self) -> None:
+        deadline = time.monotonic() + _READY
+        while not self._serves():
+            for name, node in self._nodes.items():
+                if not node.is_alive:
+                    raise Unavailable(
+                        f"the {name} of Alluxio ended; the end of {self._log(name)} says\n{_tail(self._log(name))}",
+                        what="alluxio",
+                    )
+            if time.monotonic() > deadline:
+                raise Unavailable(
+                    f"Alluxio did not serve within {_READY:.0f} s: see the logs in {self.plan.folder / 'logs'}",
+                    what="alluxio",
+                )
+            time.sleep(_PAUSE)
+
+    # -- looking -------------------------------------------------------------------------------------------------------
+
+    def status(self) -> ClusterStatus:
+        """Look at it now."""
+        plan = self.plan
+        info = self._info("master", plan.ports.master_web) or {}
+        return ClusterStatus(
+            folder=plan.folder,
+            ready=self._serves(),
+            uri=self.uri,
+            s3=self.s3,
+            nodes=tuple(
+                NodeStatus(name=name, pid=node.pid, alive=node.is_alive, log=self._log(name))
+                for name, node in self._nodes.items()
+            ),
+            capacity_bytes=int(info.get("capacity", {}).get("total", 0)),
+            used_bytes=int(info.get("capacity", {}).get("used", 0)),
+        )
+
+    @property
+    def uri(self) -> str:
+        """What to give as a store: the namespace, with the port of the proxy."""
+        return f"alluxio://localhost:{self.plan.ports.master}/?proxy={self.plan.ports.proxy}"
+
+    @property
+    def s3(self) -> str:
+        """The S3 endpoint of the proxy."""
+        return f"http://localhost:{self.plan.ports.proxy}/api/v1/s3"
+
+    def node(self, name: str) -> Node:
+        """Return one of the processes: ``master``, ``worker`` or ``proxy``."""
+        return self._nodes[name]
+
+    def _serves(self) -> bool:
+        ports = self.plan.ports
+        master = self._info("master", ports.master_web)
+        workers = (master or {}).get("workers", [])
+        return (
+            any(worker.get("state") == "ACTIVE" for worker in workers)
+            and self._info("worker", ports.worker_web) is not None
+            and self._info("proxy", ports.proxy) is not None
+        )
+
+    @staticmethod
+    def _info(name: str, port: int) -> dict[str, Any] | None:
+        try:
+            answer = requests.get(f"http://localhost:{port}/api/v1/{name}/info", timeout=_ANSWER)
+            found: dict[str, Any] = answer.json() if answer.ok else {}
+        except (requests.RequestException, ValueError):
+            return None
+        return found or None
+
+    def _log(self, name: str) -> Path:
+        return self.plan.folder / "logs" / f"{name}.out"
+
+    # -- stopping ------------------------------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """End its processes; what it keeps in its folder stays. A second call does nothing."""
+        with _held(self.plan.folder):
+            self._end()
+
+    def _end(self) -> None:
+        # The proxy first, which uses the others; the master last, to which the worker says goodbye.
+        for name in ("proxy", "worker", "master"):
+            if name in self._nodes:
+                stop(self._nodes[name])
+        (self.plan.folder / _STATE).unlink(missing_ok=True)
+
+    def _save(self) -> None:
+        record = {"plan": self.plan.record(), "nodes": {name: asdict(node) for name, node in self._nodes.items()}}
+        _write_private(self.plan.folder / _STATE, json.dumps(record, indent=2))
+
+
+def _where(plan: ClusterPlan) -> list[str]:
+    # The properties go by a file: a command line, with the keys of an object store in it, is seen by everybody.
+    home = plan.folder
+    folders = {"home": home, "conf.dir": home / "conf", "site.conf.dir": home / "conf", "logs.dir": home / "logs"}
+    return [f"-Dalluxio.{key}={folder}" for key, folder in folders.items()]
+
+
+def _as_text(found: dict[str, str]) -> str:
+    return "".join(f"{key}={value}\n" for key, value in found.items())
+
+
+def _write_private(path: Path, text: str) -> None:
+    """Write a file whole, that only this user can read."""
+    part = path.with_name(f"{path.name}.part")
+    with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as out:  # noqa: PTH123 - only open takes a descriptor
+        out.write(text)
+    part.replace(path)
+
+
+def _tail(log: Path) -> str:
+    return "\n".join(log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-5:])
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Let one process start or stop the Alluxio of a folder at a time."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

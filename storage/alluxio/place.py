@@ -1,0 +1,193 @@
+"""A folder of Alluxio's namespace as the place of tables: bytes through the proxy's S3 service, the rest through REST."""
+
+from __future__ import annotations
+
+import getpass
+import re
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import IO, Final, Self
+from urllib.parse import parse_qsl, urlsplit
+
+from alluxio_lance.errors import InvalidArgument, NotFound
+from alluxio_lance.storage.alluxio.namespace import Namespace
+from alluxio_lance.storage.place import LanceAddress, Patch, check_location
+from alluxio_lance.storage.s3 import S3Bucket
+
+__all__ = ["AlluxioAddress", "AlluxioPlace"]
+
+_SCHEME: Final = "alluxio"
+_MASTER: Final = 19998
+_PROXY: Final = 39999
+_PART: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_MANIFESTS: Final = "_versions"
+_GRAMMAR: Final = "alluxio://HOST[:19998]/FOLDER[/FOLDER…][?proxy=39999]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlluxioAddress:
+    """Where the tables lie in which Alluxio."""
+
+    host: str
+    master: int = _MASTER
+    proxy: int = _PROXY
+    folder: str
+    """Absolute in the namespace; at least one level deep, since the first one is the bucket of the S3 service."""
+    user: str
+    """Who acts, as Alluxio knows users."""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``alluxio://HOST:19998/FOLDER?proxy=39999&user=NAME``.
+
+        Raises
+        ------
+        InvalidArgument
+            With the grammar.
+        """
+        parts = urlsplit(text)
+        folder = parts.path.strip("/")
+        query = dict(parse_qsl(parts.query, keep_blank_values=True))
+        unknown = set(query) - {"proxy", "user"}
+        try:
+            master, proxy = parts.port or _MASTER, int(query.get("proxy", _PROXY))
+        except ValueError as error:
+            raise InvalidArgument(f"{text!r} names no port ({error}): give {_GRAMMAR}") from None
+        if parts.scheme != _SCHEME or not parts.hostname or unknown:
+            what = f"has the unknown option {min(unknown)!r}" if unknown else "is no store in Alluxio"
+            raise InvalidArgument(f"{text!r} {what}: give {_GRAMMAR}")
+        if not folder or not all(_PART.fullmatch(part) for part in folder.split("/")):
+            raise InvalidArgument(
+                f"{text!r} names no folder for the tables: give one of letters, digits, '.', '_' and '-', as in {_GRAMMAR}"
+            )
+        return cls(
+            host=parts.hostname,
+            master=master,
+            proxy=proxy,
+            folder=f"/{folder}",
+            user=query.get("user") or getpass.getuser(),
+        )
+
+    @property
+    def s3(self) -> str:
+        """The S3 service of the proxy."""
+        return f"http://{self.host}:{self.proxy}/api/v1/s3"
+
+
+class AlluxioPlace:
+    """Tables in folders of Alluxio's namespace.
+
+    The S3 service takes no condition on a PUT: two writers of one table would overwrite each other's commits. Writers
+    therefore hold the catalog's commit lock, and tell Lance so.
+    """
+
+    conditional_puts: Final = False
+    """Whether Lance may leave it to the place that only one of two commits gets a number."""
+
+    def __init__(self, address: AlluxioAddress) -> None:
+        self.where = address
+        self.namespace = Namespace(address.host, address.proxy)
+        bucket, _, prefix = address.folder.strip("/").partition("/")
+        self._bucket = S3Bucket(
+            bucket,
+            prefix,
+            {
+                "endpoint": address.s3,
+                "region": "us-east-1",
+                "access_key_id": address.user,
+                # The service reads the user out of the signature and does not verify it.
+                "secret_access_key": "unused",
+                "allow_http": "true",
+                "virtual_hosted_style_request": "false",
+            },
+        )
+
+    @classmethod
+    def open(cls, text: str) -> Self:
+        """Open ``alluxio://HOST:19998/FOLDER?proxy=39999``; the folder is made when it is missing.
+
+        Raises
+        ------
+        InvalidArgument
+            When the text is something else.
+        Unavailable
+            When the proxy does not answer.
+        """
+        place = cls(AlluxioAddress.parse(text))
+        place.namespace.make_folder(place.where.folder)
+        return place
+
+    def path(self, location: str, path: str = "") -> str:
+        """Return where a table, or a file of it, lies in the namespace."""
+        check_location(location)
+        return "/".join(filter(None, (self.where.folder, location, path)))
+
+    def address(self, location: str) -> LanceAddress:
+        """Return the table's URI and what Lance has to know of the endpoint."""
+        found = self._bucket.address(location)
+        # One request per object: the service answers a bulk delete with a list that Lance cannot read when it is empty.
+        return LanceAddress(found.uri, {**found.storage_options, "aws_disable_bulk_delete": "true"})
+
+    def files(self, location: str) -> dict[str, int]:
+        """List the table's files; half-written ones of the S3 service are left out."""
+        top = f"{self.path(location)}/"
+        try:
+            found = self.namespace.list(top.rstrip("/"), recursive=True)
+        except NotFound:
+            return {}
+        return {each.path.removeprefix(top): each.length for each in found if not each.is_folder}
+
+    def read(self, location: str, path: str, offset: int, length: int) -> bytes:
+        """Read bytes with one request."""
+        return self._bucket.read(location, path, offset, length)
+
+    def hash(self, location: str, path: str, patch: Patch | None, on_bytes: Callable[[int], None]) -> str:
+        """Hash what the proxy returns now."""
+        return self._bucket.hash(location, path, patch, on_bytes)
+
+    def chunks(self, location: str, path: str) -> Iterator[bytes]:
+        """Read in requests of 16 MiB."""
+        return self._bucket.chunks(location, path)
+
+    def put(self, location: str, path: str, chunks: Iterable[bytes]) -> None:
+        """Write a file, through the cache to the under-store."""
+        self._bucket.put(location, path, chunks)
+
+    def harden(self, location: str, paths: Iterable[str]) -> None:
+        """Do nothing: a write is acknowledged when the under-store has it."""
+
+    def remove(self, location: str, paths: Iterable[str]) -> None:
+        """Remove files, and the folders within the table that are empty afterwards."""
+        folders = set()
+        for path in paths:
+            self.namespace.remove(self.path(location, path))
+            folders.add(path.rpartition("/")[0])
+        for folder in sorted(filter(None, folders), key=len, reverse=True):
+            self._remove_empty(self.path(location, folder))
+
+    def drop(self, location: str) -> None:
+        """Remove the table, its manifests first, and the folders above that are empty afterwards."""
+        top = self.path(location)
+        for path in (f"{top}/{_MANIFESTS}", top):
+            self.namespace.remove(path)
+        parent = top.rpartition("/")[0]
+        while parent != self.where.folder and self._remove_empty(parent):
+            parent = parent.rpartition("/")[0]
+
+    def _remove_empty(self, path: str) -> bool:
+        try:
+            if self.namespace.list(path):
+                return False
+        except NotFound:
+            return True
+        self.namespace.remove(path)
+        return True
+
+    def spool(self) -> IO[bytes]:
+        """Open a file without a name on the local disk."""
+        return tempfile.TemporaryFile()
+
+    def free_bytes(self) -> int | None:
+        """Return None: the under-store does not tell."""
+        return None

@@ -1,0 +1,84 @@
+"""The commands of a local Alluxio and of mounts, as a user runs them."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from alluxio_lance.errors import Unavailable
+from alluxio_lance.storage.alluxio.cluster import Ports
+from alluxio_lance.storage.alluxio.cluster.jars import class_path, java
+
+from .conftest import Command
+
+FUSE = Path("/dev/fuse").exists() and shutil.which("fusermount") is not None
+
+
+@pytest.fixture(scope="module", autouse=True)
+def jars():
+    """Java and the jars; `make servers` brings both."""
+    try:
+        java()
+        class_path(lambda _: None)
+    except Unavailable as missing:
+        pytest.skip(missing.message)
+
+
+def base_of_free_ports():
+    """Find five free ports in a row."""
+    while True:
+        base = Ports.free().master
+        if base < 65000 and not Ports.starting_at(base).taken():
+            return base
+
+
+def test_an_alluxio_is_started_looked_at_mounted_and_stopped(tmp_path, monkeypatch):
+    """What `up` says is what `status` says; `down` leaves no process; a mistake has its exit code and the next command."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    command, folder, port = Command([]), tmp_path / "alluxio", base_of_free_ports()
+    assert "alluxio up" in command("alluxio", "status", "--folder", folder, code=4).stderr
+    said = command("alluxio", "up", "--folder", folder, "--port-base", port, "--tier", "128MiB").stdout
+    assert f"alluxio://localhost:{port}/?proxy={port + 4}" in said
+    try:
+        status = command.json("alluxio", "status", "--folder", folder)
+        assert status["ready"]
+        assert status["capacity_bytes"] == 128 << 20
+        assert [node["name"] for node in status["nodes"]] == ["master", "worker", "proxy"]
+        assert "runs in" in command("alluxio", "up", "--folder", folder, code=5).stderr
+        if FUSE:
+            place = tmp_path / "mounted"
+            assert command.json("mount", place, "--master", f"localhost:{port}") == {"mounted": str(place)}
+            (place / "f").write_bytes(b"abc")
+            assert {"path": str(place), "stale": False} in command.json("mount")["mounts"]
+            assert "mounted" in command("mount").stdout
+            assert command.json("unmount", place) == {"unmounted": str(place)}
+            assert (folder / "ufs" / "f").read_bytes() == b"abc"
+    finally:
+        command("alluxio", "down", "--folder", folder)
+    assert not [node["pid"] for node in status["nodes"] if Path(f"/proc/{node['pid']}").exists()]
+    command("alluxio", "down", "--folder", folder, code=4)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["up", "--tier", "much"], "--tier"),
+        (["up", "--block", "0"], "--block"),
+        (["up", "--port-base", "70000"], "--port-base"),
+        (["up", "--option", "x"], "KEY=VALUE"),
+    ],
+)
+def test_a_wrong_option_is_named(words, said, tmp_path):
+    """With exit code 2, before anything is started."""
+    assert said in Command([])("alluxio", *words, "--folder", tmp_path, code=2).stderr
+
+
+@pytest.mark.parametrize("master", ["", "host:x", "host:0", ":1"])
+def test_a_wrong_master_is_named(master, tmp_path):
+    """With exit code 2."""
+    assert "--master" in Command([])("mount", tmp_path, "--master", master, code=2).stderr
+
+
+def test_a_place_that_is_no_mount_is_told(tmp_path):
+    """With the exit code of what is not there."""
+    assert "not mounted" in Command([])("unmount", tmp_path, code=4).stderr
