@@ -158,7 +158,7 @@ def _apply(tx: Transaction, operation: str, change: Change, resource: int) -> st
     if change.draft is not None:
         add_draft(tx, resource, operation, change.actor, change.draft)
         grown += 1
-    grown += change_states(tx, resource, change)
+    grown += change_states(tx, resource, operation, change)
     keep_cold_copies(tx, resource, change)
     move_pointer(tx, resource, operation, change)
     move_stages(tx, resource, operation, change)

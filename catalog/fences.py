@@ -39,6 +39,10 @@ class Fences(Transactions):
         """
         self._write(lambda tx: _fence(tx, operation, type, name, semvers))
 
+    def unfence(self, operation: str) -> None:
+        """Let readers begin again on what an operation has fenced."""
+        self._write(lambda tx: tx.change(sa.delete(fences).where(_F.operation == operation)))
+
 
 def _fence(tx: Transaction, operation: str, type: str, name: str, semvers: Sequence[str]) -> None:
     take_pending(tx, operation)

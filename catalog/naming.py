@@ -50,7 +50,7 @@ def _set_tag(tx: Transaction, resource: int, change: Change, tag: str, semver: s
     if holder.version_id != version and holder.state != State.DELETED and not change.move_tags:
         other = semver_text(holder.major, holder.minor, holder.patch, holder.branch, holder.serial)
         raise AlreadyExists(
-            f"{change.type}/{change.name}@{other} has the tag {tag!r}: say that it shall move, or choose another"
+            f"{change.type}/{change.name}@{other} has the tag {tag!r}: say that it shall move (`tag --move`), or choose another"
         )
     tx.change(sa.update(tags).where(_T.resource_id == resource, _T.name == tag).values(version_id=version))
 

@@ -7,6 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from alluxio_lance.catalog.columns import LONGEST
+from alluxio_lance.catalog.fences import check_unfenced
 from alluxio_lance.catalog.promotions import forget_promotions
 from alluxio_lance.catalog.rows import require_version
 from alluxio_lance.catalog.schema import versions
@@ -22,7 +23,7 @@ __all__ = ["change_states", "keep_cold_copies", "remove_versions"]
 _V = versions.c
 
 
-def change_states(tx: Transaction, resource: int, change: Change) -> int:
+def change_states(tx: Transaction, resource: int, operation: str, change: Change) -> int:
     """Write new states, then give versions back those that they had.
 
     Returns
@@ -35,13 +36,15 @@ def change_states(tx: Transaction, resource: int, change: Change) -> int:
     NotFound
         When there is no such version.
     Conflict
-        When a version is archived or deleted by now, from where only `Change.reinstate` leads back; or when one to be
-        reinstated is neither.
+        When a version is archived or deleted by now, from where only `Change.reinstate` leads back; when one to be
+        reinstated is neither; or when another operation has fenced one that is to be deleted.
     """
     plain = f"{change.type}/{change.name}"
     grown = 0
     for semver, state in change.states.items():
         row = require_version(tx, resource, plain, semver)
+        if state == State.DELETED:
+            check_unfenced(tx, operation, row.id, f"{plain}@{semver}")
         _update(tx, row, _values_of(tx, row, State(state), change, f"{plain}@{semver}"))
         grown -= state == State.DELETED and row.state != State.DELETED
     for semver in change.reinstate:

@@ -87,7 +87,7 @@ def list_(context: Context, as_json: Json = False) -> None:
     elif tokens:
         session.out.print(tokens_view(tokens, datetime.now(UTC)))
     else:
-        session.line(f"there is no token: {session.command} token create NAME --role ROLE")
+        session.line(f"there is no token, or none that you may see: {session.command} token create NAME --role ROLE")
 
 
 @token.command()

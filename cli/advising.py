@@ -15,6 +15,7 @@ __all__ = ["SHORT", "advised", "next_steps"]
 SHORT: Final = 8
 """Digits of a promotion's id that people see; commands take them."""
 _NO: Final = frozenset({Verdict.FAILED, Verdict.ERROR})
+_LACKS: Final = "there is no current.metrics"
 
 
 @contextmanager
@@ -44,11 +45,20 @@ def next_steps(details: Mapping[str, Any], command: str, subject: str, again: st
     report: Sequence[Mapping[str, Any]] = details.get("report") or ()
     if not report:
         return []
+    version = details.get("version")
+    if version and "@" not in subject:
+        # A new version that came in without being active: no word of the command names it.
+        subject, again = f"{subject}@{version}", again.replace("@VERSION", f"@{version}")
     verdicts = {result["verdict"] for result in report}
     promotion = str(details.get("promotion", ""))[:SHORT]
     steps = []
     # A metric that is missing is an error of the gate: it could not look.
-    if any(result["kind"] == "expectation" and result["verdict"] in _NO for result in report):
+    unmeasured = sorted({found for result in report for found in _unmeasured(result)})
+    steps += [
+        f"next: {command} measure {subject.partition('@')[0]}@{current} NAME=VALUE, which the gate compares with"
+        for current in unmeasured
+    ]
+    if any(_may_be_measured_better(result) for result in report):
         steps.append(f"next: {command} measure {subject} NAME=VALUE, when a new measurement is better")
     if verdicts & _NO:
         steps.append(f"then: {command} {again}")
@@ -57,3 +67,17 @@ def next_steps(details: Mapping[str, Any], command: str, subject: str, again: st
     if promotion:
         steps.append(f"all reports: {command} promotions {subject.partition('@')[0]}")
     return steps
+
+
+def _unmeasured(result: Mapping[str, Any]) -> Sequence[str]:
+    """Return the version that a gate compares with, when it lacks a metric."""
+    details = result.get("details") or {}
+    lacking = any(_LACKS in str(each.get("error", "")) for each in details.get("expressions", ()))
+    return [details["current"]] if lacking and details.get("current") else []
+
+
+def _may_be_measured_better(result: Mapping[str, Any]) -> bool:
+    if result["kind"] != "expectation" or result["verdict"] not in _NO:
+        return False
+    said_no = [each for each in (result.get("details") or {}).get("expressions", ()) if each.get("holds") is not True]
+    return not said_no or any(_LACKS not in str(each.get("error", "")) for each in said_no)

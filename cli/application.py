@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Final
 
+from typer import Abort
 from typer.core import TyperGroup
 
 from alluxio_lance.cli.failure import report
@@ -34,6 +35,10 @@ class Application(TyperGroup):
         try:
             # Outside of its standalone mode typer raises what went wrong and returns the code of an early exit.
             code = super().main(words, prog_name, complete_var, standalone_mode=False, **extra)
+        except Abort as abort:
+            # Ctrl-C at a question, or Ctrl-D, which is no answer and counts as no; the cursor stands behind it.
+            console(stderr=True).print()
+            code = 1 if isinstance(abort.__context__, EOFError) else INTERRUPTED
         except Exception as error:
             if os.environ.get("ALLUXIO_LANCE_DEBUG") == "1":
                 raise

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from rich.console import Console, RenderableType
 from rich.text import Text
-from typer import Abort, TyperException
+from typer import TyperException
 
 from alluxio_lance.cli.gate_view import gate_table
 from alluxio_lance.cli.look import meter
@@ -19,6 +19,8 @@ __all__ = ["report"]
 
 _GLOBAL_OPTIONS: Final = ("--address", "--embedded", "--token")
 _BAR: Final = 30
+_JARGON: Final = "Value error, "
+"""What the library below typer puts before its sentence about a wrong choice."""
 
 
 def report(error: Exception, console: Console, *, as_json: bool) -> int:
@@ -63,9 +65,7 @@ def _facts(error: Exception) -> tuple[str, str, dict[str, Any], int]:
     if isinstance(error, AlluxioLanceError):
         return type(error).__name__, error.message, error.details, error.exit_code
     if isinstance(error, TyperException):
-        return "Usage", error.format_message(), {}, error.exit_code
-    if isinstance(error, Abort):
-        return "Aborted", "stopped before anything was changed", {}, 1
+        return "Usage", error.format_message().replace(_JARGON, ""), {}, error.exit_code
     if isinstance(error, OSError) and error.strerror:
         place = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
         return Unavailable.__name__, f"{place}{error.strerror}", {"what": "the system"}, Unavailable.exit_code

@@ -56,9 +56,9 @@ def whole(header: str) -> Column:
     return Column(header, no_wrap=True)
 
 
-def version_column(header: str, names: Iterable[str]) -> Column:
-    """Return a column of versions: whole, unless the name of a branch makes one too long for that."""
-    return whole(header) if max(map(len, names), default=0) <= _LONGEST_WHOLE else flowing(header)
+def version_column(header: str, names: Iterable[str], longest: int = _LONGEST_WHOLE) -> Column:
+    """Return a column of versions or names: whole, unless the name of a branch, for one, is too long for that."""
+    return whole(header) if max(map(len, names), default=0) <= longest else flowing(header)
 
 
 def number(header: str) -> Column:

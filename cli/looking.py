@@ -7,18 +7,20 @@ from typing import Annotated, Any
 
 from typer import Argument, Context, Option
 
+from alluxio_lance.cli.history_view import history_view
 from alluxio_lance.cli.options import Json, Selected, Target
 from alluxio_lance.cli.pairs import text_pairs
 from alluxio_lance.cli.records import event_record, resource_record, schema_record, version_record
 from alluxio_lance.cli.session import Session, session_of
 from alluxio_lance.cli.storage_view import storage_view
-from alluxio_lance.cli.target import pinned, plain_target, target
+from alluxio_lance.cli.target import pinned, plain_target, selector_of, target
 from alluxio_lance.cli.upkeep_records import storage_record
 from alluxio_lance.cli.version_view import version_view
-from alluxio_lance.cli.views import deleted_view, history_view, list_view
+from alluxio_lance.cli.views import deleted_view, list_view
+from alluxio_lance.errors import NotFound
 from alluxio_lance.lifecycle.uri import ResourceName
 from alluxio_lance.manager import ResourceManager
-from alluxio_lance.values import Resource
+from alluxio_lance.values import Resource, Version
 
 __all__ = ["history", "list_resources", "show"]
 
@@ -103,6 +105,8 @@ def _resource(manager: ResourceManager, name: ResourceName) -> Resource | None:
 
 def _show_storage(session: Session, name: ResourceName, *, as_json: bool) -> None:
     with session.manager() as manager:
+        if (selector := selector_of(name)) is not None:
+            manager.find_version(name.type, name.name, selector)
         report = manager.storage(name.type, name.name)
     if as_json:
         session.print_json({"storage": storage_record(report)})
@@ -116,7 +120,16 @@ def history(context: Context, resource: Target, as_json: Json = False) -> None:
     with session.manager() as manager:
         events = manager.history(name.type, name.name)
         moves = manager.list_promotions(name.type, name.name)
+        versions = _versions(manager, name)
     if as_json:
         session.print_json({"events": [event_record(event) for event in events]})
     else:
-        session.out.print(history_view(events, datetime.now(UTC), moves))
+        session.out.print(history_view(events, datetime.now(UTC), moves, versions))
+
+
+def _versions(manager: ResourceManager, name: ResourceName) -> list[Version]:
+    """Return the versions of a resource; none of one that is gone."""
+    try:
+        return manager.list_versions(name.type, name.name)
+    except NotFound:
+        return []

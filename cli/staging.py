@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final
@@ -83,8 +84,9 @@ def promote(
     with session.manager() as manager:
         version = pinned(manager, name).semver
         subject = f"{name.type}/{name.name}@{version}"
+        again = [*(["--reason", reason] if reason else []), *(["--wait"] if wait else [])]
         with (
-            advised(session, subject, f"promote {subject} {stage}"),
+            advised(session, subject, shlex.join(["promote", subject, stage, *again])),
             progress_bar(session.err, silent=as_json) as bar,
         ):
             announce = None if as_json else _announcer(session, manager, subject, stage, bar)
@@ -147,6 +149,11 @@ def _print_promotion(session: Session, promotion: Promotion, *, as_json: bool) -
         session.out.print(promotion_view(promotion, datetime.now(UTC)))
 
 
+def _nothing(resource: str | None, state: PromotionState | None) -> str:
+    about = "" if resource is None else f" of {resource}"
+    return f"nothing{about} was promoted yet" if state is None else f"no promotion{about} is {state}"
+
+
 def promotions(
     context: Context,
     resource: Annotated[
@@ -166,7 +173,7 @@ def promotions(
     if as_json:
         session.print_json({"promotions": [promotion_record(promotion) for promotion in found]})
     elif not found:
-        session.line("there is no such promotion" if state or resource else "nothing was promoted yet")
+        session.line(_nothing(resource, state))
     elif name is None:
         session.out.print(promotions_view(found, datetime.now(UTC)))
     else:

@@ -44,6 +44,15 @@ def up(
     catalog: Annotated[
         str | None, Option("--catalog", metavar="URL", help="By default SQLite in the root.", show_default=False)
     ] = None,
+    store: Annotated[
+        str | None,
+        Option(
+            "--store",
+            metavar="URI",
+            help="Where the tables are: alluxio://HOST:19998/FOLDER?proxy=39999. By default in the root.",
+            show_default=False,
+        ),
+    ] = None,
     cold: Annotated[
         str | None,
         Option(
@@ -71,7 +80,7 @@ def up(
 ) -> None:
     """Run the whole system in one process: catalog, storage, shared memory. Ctrl-C ends it."""
     session = session_of(context)
-    given = {"root": root, "run_dir": run_dir, "catalog": catalog, "cold": cold, "listen": listen}
+    given = {"root": root, "run_dir": run_dir, "catalog": catalog, "store": store, "cold": cold, "listen": listen}
     given["memory_budget"] = memory_budget
     started = time.monotonic()
     with (
@@ -128,6 +137,7 @@ def _greet(out: Console, sidecar: Sidecar, seconds: float) -> None:
         [
             ("root", str(settings.root)),
             ("catalog", _without_password(settings.catalog_url)),
+            *([("tables", settings.store)] if settings.store else []),
             ("memory", f"{size(statistics.budget_bytes)} for hot versions"),
             ("listens", ", ".join(places)),
             ("next", Text(f"{_command(address)} register datasets/NAME DATA", style="cyan")),

@@ -9,6 +9,7 @@ from typing import Annotated
 from rich.text import Text
 from typer import Argument, Context, Exit, Typer
 
+from alluxio_lance.cli.history_view import history_view
 from alluxio_lance.cli.look import flowing, table, whole
 from alluxio_lance.cli.options import Json
 from alluxio_lance.cli.pairs import json_object
@@ -17,7 +18,6 @@ from alluxio_lance.cli.records import event_record
 from alluxio_lance.cli.session import Session, session_of
 from alluxio_lance.cli.target import whole_or_nothing
 from alluxio_lance.cli.upkeep_records import finding_record, plan_record
-from alluxio_lance.cli.views import history_view
 from alluxio_lance.upkeep import PolicyPlan
 
 __all__ = ["alert", "policy", "reconcile"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 
 import pyarrow as pa
 from rich.console import Group, RenderableType
@@ -18,6 +19,9 @@ from alluxio_lance.cli.records import schema_of
 from alluxio_lance.values import Resource, State, Version
 
 __all__ = ["version_view"]
+
+_LONGEST_NAME: Final = 12
+"""Characters of a stage or tag that stay in one line; longer ones flow, since screens are narrow."""
 
 
 def version_view(version: Version, resource: Resource | None, versions: Sequence[Version], now: datetime) -> Group:
@@ -104,13 +108,14 @@ def _type_text(type: pa.DataType) -> str:
 
 def _versions_table(versions: Sequence[Version], shown: Version, now: datetime) -> Table:
     """Return the siblings; stage and tags have a column only where there are any, since screens are narrow."""
-    named = any(each.stage or each.tags for each in versions)
+    names = [name for each in versions for name in (each.stage or "", *each.tags)]
+    named = any(names)
     columns = [
         whole(""),
         version_column("Version", map(str, versions)),
         number("Lance"),
         whole("State"),
-        *[flowing("Stage, tags")] * named,
+        *[version_column("Stage, tags", names, _LONGEST_NAME)] * named,
     ]
     view = table("Versions", *columns, number("Rows"), whole("Made"), flowing("Message"))
     for version in versions:

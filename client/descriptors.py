@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import resource
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -46,8 +47,9 @@ class Descriptors:
         """Some of them, which keep all open."""
         return Descriptors(self.numbers[start : start + count], self)
 
-    def __del__(self) -> None:
-        if self._whole is None:
+    def __del__(self, _ending: Callable[[], bool] = sys.is_finalizing) -> None:
+        # At the end of the interpreter modules are gone already, and the kernel closes everything.
+        if self._whole is None and not _ending():
             close_all(self.numbers)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import mmap
 import os
+import sys
+from collections.abc import Callable
 from typing import Final
 
 from alluxio_lance.client.descriptors import Origin, close_all, identities, take_from
@@ -56,8 +58,8 @@ class Generation:
             os.close(self._descriptor)
             self._descriptor = -1
 
-    def __del__(self) -> None:
-        if self.__dict__.get("_descriptor", -1) >= 0:
+    def __del__(self, _ending: Callable[[], bool] = sys.is_finalizing) -> None:
+        if not _ending() and self.__dict__.get("_descriptor", -1) >= 0:
             self.close()
 
     def __deepcopy__(self, memo: dict[int, object]) -> Generation:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
@@ -103,9 +105,9 @@ class Lease:
     ) -> None:
         self.close()
 
-    def __del__(self) -> None:
-        # A lease that failed on its way has no state.
-        if self.__dict__.get("_descriptors") is None:
+    def __del__(self, _ending: Callable[[], bool] = sys.is_finalizing) -> None:
+        # A lease that failed on its way has no state. At the end of the interpreter the kernel ends it.
+        if _ending() or self.__dict__.get("_descriptors") is None:
             return
         self.close()
         # Copies in worker processes end with their worker: nobody there could close them.

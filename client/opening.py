@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from alluxio_lance.address import Address
 from alluxio_lance.client.door import Door
 from alluxio_lance.client.lease import Lease
+from alluxio_lance.client.telling import told_on_terminal
 from alluxio_lance.client.waiting import when_back
 from alluxio_lance.layout import Layout
 from alluxio_lance.manager import OnProgress
@@ -44,7 +45,8 @@ def open_lease(
     timeout
         Seconds to wait for the sidecar to answer at all.
     wait
-        When the version is in the cold tier: wait until it is back, and tell ``on_progress`` meanwhile.
+        When the version is in the cold tier: wait until it is back, and tell ``on_progress`` meanwhile; without
+        it a terminal shows a bar.
 
     Raises
     ------
@@ -73,4 +75,7 @@ def _opened(
 ) -> tuple[str, Layout]:
     if not wait:
         return channel.open_version(uri, columns)
-    return when_back(lambda operation: channel.open_version(uri, columns, waited_for=operation), on_progress)
+    with told_on_terminal(uri) as on_terminal:
+        return when_back(
+            lambda operation: channel.open_version(uri, columns, waited_for=operation), on_progress or on_terminal
+        )

@@ -10,7 +10,7 @@ from typing import Final, Self
 
 from alluxio_lance.address import Address
 from alluxio_lance.client.door import Activated, Door
-from alluxio_lance.errors import AlluxioLanceError, Unavailable
+from alluxio_lance.errors import AlluxioLanceError, PermissionDenied, Unavailable
 
 __all__ = ["OnChange", "Watch"]
 
@@ -70,6 +70,10 @@ class Watch:
         while not self._over.wait(_RETRY_SECONDS):
             try:
                 door, first = self._subscribe()
+            except PermissionDenied as denied:
+                _LOG.warning("the watch of alluxio://%s/%s ends: %s", *self._resource, denied.message)
+                self._over.set()
+                return
             except AlluxioLanceError:
                 continue
             self._door = door

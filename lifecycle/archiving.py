@@ -8,7 +8,7 @@ import structlog
 
 from alluxio_lance.errors import AlluxioLanceError, Conflict, Internal
 from alluxio_lance.lifecycle.journal import Journal, Running
-from alluxio_lance.lifecycle.leaving import check_may_leave, exactly
+from alluxio_lance.lifecycle.leaving import check_may_leave, exactly, still
 from alluxio_lance.lifecycle.ports import Change, ColdCopy, Operation, Store, Write
 from alluxio_lance.lifecycle.reporting import Reporter
 from alluxio_lance.lifecycle.rules import RulesBook
@@ -20,6 +20,8 @@ __all__ = ["Archiver", "cold_location", "copy_id"]
 _log = structlog.get_logger(__name__)
 
 _BEYOND: Final = ("verified", "removed")
+_UNDOING: Final = "undoing"
+"""Readers are let in again, and the copy in the cold tier is still to go."""
 
 
 def cold_location(operation: Operation) -> str:
@@ -64,7 +66,8 @@ class Archiver:
             copy = self._copy(running, version, on_progress)
             # The pointer and the stages move without the lock: what was true above need not be by now.
             check_may_leave(self._catalog, self._book, exactly(self._catalog, running.operation), State.ARCHIVED)
-            self._catalog.record_params(running.id, {**running.operation.params, "cold_bytes": copy.num_bytes})
+            found = {"cold_bytes": copy.num_bytes, "made_by": version.operation}
+            self._catalog.record_params(running.id, {**running.operation.params, **found})
             running.step("verified")
         except BaseException:
             self._undo_after_error(running)
@@ -89,6 +92,9 @@ class Archiver:
             raise Conflict(
                 f"{operation.verb} of {operation.type}/{operation.name} goes on in another process: wait for it to end"
             )
+        # Asked once the lock is surely ours: who stood still before may find another resource under this name.
+        if still(self._catalog, operation, version.operation) is None:
+            raise Conflict(f"{operation.type}/{operation.name} {version.semver} has been deleted meanwhile")
         write = Write(operation=operation.id, actor=operation.actor, message=f"{version.semver} is archived")
         self._store.remove(self._table(version), [version.version], write)
         running.step("removed")
@@ -111,18 +117,20 @@ class Archiver:
     # -- what is left after an error, or a crash -----------------------------------------------------------------------
 
     def finish(self, running: Running) -> bool:
-        """Go on with an archive whose copy was verified; of another one the copy goes."""
-        if running.operation.step not in _BEYOND:
-            self._store.drop_cold(cold_location(running.operation))
-            return False
+        """Go on with an archive whose copy was verified; of another one, or when the version is gone, the copy goes."""
         operation = running.operation
+        is_verified = operation.step in _BEYOND
+        version = still(self._catalog, operation, str(operation.params["made_by"])) if is_verified else None
+        if version is None:
+            self._store.drop_cold(cold_location(operation))
+            return False
         copy = ColdCopy(location=cold_location(operation), num_bytes=int(operation.params["cold_bytes"]))
-        self._leave(running, exactly(self._catalog, operation), copy)
+        self._leave(running, version, copy)
         return True
 
     def is_beyond(self, operation: Operation) -> bool:
-        """Tell whether the copy was verified: from there it can only go on."""
-        return operation.step in _BEYOND
+        """Tell whether the copy was verified, from where it can only go on; or is still to be removed."""
+        return operation.step in (*_BEYOND, _UNDOING)
 
     def settle(self, running: Running) -> None:
         """Do nothing: the commit is the last step."""
@@ -131,6 +139,16 @@ class Archiver:
         try:
             # Unless its answer was lost, and it is beyond; or another process took it over, and mends it.
             if self._journal.owns(running) and not self.is_beyond(self._catalog.operation(running.id)):
-                self._store.drop_cold(cold_location(running.operation))
+                self._drop(running)
         except AlluxioLanceError as error:
             _log.warning("a copy in the cold tier could not be removed", operation=running.id, reason=error.message)
+
+    def _drop(self, running: Running) -> None:
+        """Remove the copy of an archive that failed; when the cold tier is away, leave that to whoever mends it."""
+        try:
+            self._store.drop_cold(cold_location(running.operation))
+        except AlluxioLanceError:
+            # Readers must not wait for a cold tier that they do not need.
+            self._catalog.unfence(running.id)
+            running.step(_UNDOING)
+            raise

@@ -103,7 +103,7 @@ class Automator:
             values = values_of(version, self._current(automation, version, active))
             expression = Expression(automation.when, ALERT_NAMES)
             return expression.ask(values | ({"alert": alert.values} if alert else {})).holds
-        except Faulty as fault:
+        except (Faulty, RecursionError) as fault:
             # A metric that is not there yet, for one: the next measurement brings it.
             _log.info("an automation could not be judged", automation=automation.name, reason=str(fault))
             return False

@@ -53,7 +53,8 @@ class Journal:
     Parameters
     ----------
     ttl
-        Seconds that a heartbeat and a commit lock hold. A thread renews them three times as often.
+        Seconds that a heartbeat holds, which a thread renews three times as often. A commit lock holds three times as
+        long: who stood still is dead before his lock is free, and what he left is mended before anybody else begins.
     lock_timeout
         Seconds to wait for a resource that another operation holds.
     """
@@ -70,10 +71,13 @@ class Journal:
         self.catalog = catalog
         self.owner = owner
         self.ttl = ttl
+        self.lock_ttl = 3 * ttl
         self._lock_timeout = lock_timeout
         self._observer = observer
         self._mine: set[str] = set()
+        self._holding: dict[tuple[str, str], Running] = {}
         self._ended = threading.Event()
+        self._impatient = threading.Event()
         self._heart: threading.Thread | None = None
 
     # -- beginning and ending ------------------------------------------------------------------------------------------
@@ -166,12 +170,17 @@ class Journal:
                 mine = list(self._mine)
             for id in mine:
                 try:
-                    self.catalog.heartbeat(id, self.ttl)
+                    self.catalog.heartbeat(id, self.lock_ttl)
                 except Exception:  # noqa: BLE001 - the commit is fenced: a heartbeat that fails for long only costs the lock
                     _log.warning("heartbeat failed", operation=id, exc_info=True)
 
+    def cease(self) -> None:
+        """Let nobody here wait for others any more; what is at work goes on, and its heartbeat."""
+        self._impatient.set()
+
     def close(self) -> None:
         """End the heartbeat thread."""
+        self.cease()
         self._ended.set()
         if self._heart is not None:
             self._heart.join()
@@ -193,7 +202,7 @@ class Journal:
         Unavailable
             When the manager is closed meanwhile.
         """
-        if self._ended.wait(seconds):
+        if self._impatient.wait(seconds):
             raise Unavailable("the manager was closed while it waited: try again", what="manager")
 
     def owns(self, running: Running) -> bool:
@@ -204,7 +213,24 @@ class Journal:
         found = self.catalog.operation(running.id)
         if found.state is not OperationState.PENDING or found.owner != self.owner:
             return False
-        return self.catalog.try_lock(found.type, found.name, found.id, self.ttl) is None
+        return self.catalog.try_lock(found.type, found.name, found.id, self.lock_ttl) is None
+
+    def guard(self, location: str) -> None:
+        """Refuse a commit to a table whose lock this process has lost while it wrote.
+
+        Raises
+        ------
+        Conflict
+            When another process has taken the operation over.
+        """
+        type, _, rest = location.partition("/")
+        running = self._holding.get((type, rest.partition(".lance")[0]))
+        if running is not None and not self.owns(running):
+            operation = running.operation
+            raise Conflict(
+                f"{operation.verb} of {operation.type}/{operation.name} stood still for too long, and another process has "
+                "taken the resource over: try again"
+            )
 
     # -- the commit lock -----------------------------------------------------------------------------------------------
 
@@ -227,7 +253,9 @@ class Journal:
         operation = running.operation
         patience = self._lock_timeout if wait is None else wait
         deadline = time.monotonic() + patience
-        while (holder_id := self.catalog.try_lock(operation.type, operation.name, operation.id, self.ttl)) is not None:
+        while (
+            holder_id := self.catalog.try_lock(operation.type, operation.name, operation.id, self.lock_ttl)
+        ) is not None:
             holder = self.catalog.operation(holder_id)
             # One that has ended meanwhile has given the lock free, and its own process settles it.
             if holder.state is OperationState.PENDING and self.is_dead(holder):
@@ -238,10 +266,14 @@ class Journal:
                     f"{holder.owner.node}) has held the resource for more than {patience:.0f} s: try again when it has ended"
                 )
             # Jitter, so that waiting writers do not march in step.
-            if self._ended.wait(random.uniform(0.02, 0.1)):  # noqa: S311 - no secret
+            if self._impatient.wait(random.uniform(0.02, 0.1)):  # noqa: S311 - no secret
                 raise Unavailable("the manager was closed while it waited for the resource: try again", what="manager")
+        place = operation.type, operation.name
+        self._holding[place] = running
         try:
-            running.step("locked")
+            # Whoever mends keeps how far it was: a copy that was verified may be all there is when he dies in turn.
+            running.step("locked" if operation.step == "begun" else operation.step)
             yield
         finally:
+            self._holding.pop(place, None)
             self.catalog.unlock(operation.type, operation.name, operation.id)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from alluxio_lance.errors import Leased, PolicyDenied
+from alluxio_lance.errors import Leased, NotFound, PolicyDenied
 from alluxio_lance.lifecycle.ports import Catalog, Holder, Operation
 from alluxio_lance.lifecycle.rules import RulesBook
 from alluxio_lance.lifecycle.states import check_transition
 from alluxio_lance.lifecycle.uri import ResourceName, parse_selector
 from alluxio_lance.values import State, Version
 
-__all__ = ["check_may_leave", "check_unheld", "exactly"]
+__all__ = ["check_may_leave", "check_unheld", "exactly", "still"]
 
 
 def exactly(catalog: Catalog, operation: Operation, *, deleted: bool = False) -> Version:
@@ -25,6 +25,21 @@ def exactly(catalog: Catalog, operation: Operation, *, deleted: bool = False) ->
     """
     semver = str(operation.params["semver"])
     return catalog.find(ResourceName(operation.type, operation.name, parse_selector(semver)), deleted=deleted)
+
+
+def still(catalog: Catalog, operation: Operation, made_by: str) -> Version | None:
+    """Find the version that an operation began with, deleted or not; None when it is gone.
+
+    It is told by the operation that made it: a resource of the same name that came later has others of the same numbers.
+    """
+    for deleted in (False, True):
+        try:
+            found = exactly(catalog, operation, deleted=deleted)
+        except NotFound:
+            continue
+        if found.operation == made_by:
+            return found
+    return None
 
 
 def check_may_leave(catalog: Catalog, book: RulesBook, version: Version, target: State) -> None:

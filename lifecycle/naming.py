@@ -124,7 +124,7 @@ class Namer:
         self._check_no_stage("branch", branch)
         if branch in {each.name for each in self._catalog.branches(type, name)}:
             raise AlreadyExists(
-                f"{type}/{name} has a branch {branch!r} already: update it with branch={branch!r}, or choose another name"
+                f"{type}/{name} has a branch {branch!r} already: go on with it (`alluxio-lance update {type}/{name} DATA --branch {branch}`), or choose another name"
             )
         tagged = next((v for v in self._catalog.versions(type, name) if branch in v.tags), None)
         if tagged is not None:

@@ -1,5 +1,7 @@
 """The verbs that move the pointer and no data, and ask no gate: deprecate, rollback.
 
+A rollback goes only to where the pointer was before: to what no gate ever saw, it would be a way around the gates.
+
 They take no commit lock, so that a rollback never waits for a long update: each is one transaction of the catalog, and an
 update that ends afterwards sees that the pointer moved and leaves it where it is.
 """
@@ -30,10 +32,12 @@ class Pointer:
         self._book = book
 
     def rollback(self, running: Running, selector: str | None, message: str) -> Version:
-        """Move the pointer to an earlier version, and with it the stage that goes with it. No gate is asked.
+        """Move the pointer to a version that was active before, and with it the stage that goes with it; no gate is asked.
 
         Raises
         ------
+        InvalidArgument
+            When the version was never active: that needs the gates.
         NotActive
             When there is no earlier version to go back to, or the pointer went away meanwhile.
         Conflict
@@ -42,6 +46,8 @@ class Pointer:
         for _ in range(_TRIES):
             target = self._find(running, selector) if selector else self._previous(running)
             _check_main_line(target)
+            if selector:
+                self._check_was_active(target)
             if target.state is not State.ACTIVE:
                 check_transition(target, State.ACTIVE)
             change = self._with_stage(replace(_change(running, target, message), activate=target.semver), target)
@@ -104,6 +110,15 @@ class Pointer:
             still_active=(losing.semver,) if losing else (),
         )
 
+    def _check_was_active(self, target: Version) -> None:
+        full = str(target)
+        events = _of_this_life(self._catalog, target.type, target.name)
+        if target.state is not State.ACTIVE and not any(full in (event.before, event.after) for event in events):
+            raise InvalidArgument(
+                f"{target.type}/{target.name} {target.semver} was never active, and a rollback asks no gate: activate it "
+                f"(`alluxio-lance activate {target.type}/{target.name}@{target.semver}`)"
+            )
+
     def _commit(self, running: Running, change: Change) -> Version:
         version = self._catalog.commit(running.id, change, locked=False)
         if version is None:
@@ -131,10 +146,23 @@ class Pointer:
 
 
 def _of_this_life(catalog: Catalog, type: str, name: str) -> list[Event]:
-    """List what was done to a resource since an earlier one of its name was purged."""
-    events = events_of(catalog, type, name)
-    ends = [index for index, event in enumerate(events) if event.verb is Verb.PURGE and event.semver is None]
-    return events[ends[-1] + 1 :] if ends else events
+    """List what was done to a resource since an earlier one of its name was purged.
+
+    A version that was purged is not named: one that comes later under its number, of the same content, was not active.
+    """
+    found: list[Event] = []
+    gone: set[str] = set()
+    for event in reversed(events_of(catalog, type, name)):
+        if event.verb is Verb.PURGE:
+            if event.semver is None:
+                break
+            gone.add(event.semver)
+        found.append(replace(event, before=_unless_gone(event.before, gone), after=_unless_gone(event.after, gone)))
+    return found[::-1]
+
+
+def _unless_gone(full: str | None, gone: set[str]) -> str | None:
+    return None if full is None or full.partition("+")[0] in gone else full
 
 
 def _check_main_line(version: Version) -> None:

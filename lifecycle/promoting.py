@@ -8,8 +8,9 @@ as request id stands for it.
 
 from __future__ import annotations
 
+import operator
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
@@ -136,10 +137,12 @@ class Promoter:
         reason: str,
         *,
         approved: bool,
+        same: Callable[[str, str], bool] = operator.eq,
     ) -> Promotion:
         """Record what somebody says about a promotion that waits, and complete or end it.
 
-        ``gates`` are those for which he may speak, by name. Who says yes again is not counted twice.
+        ``gates`` are those for which he may speak, by name. Who says yes again is not counted twice, under no name:
+        ``same`` tells whether two actors are one person.
 
         Raises
         ------
@@ -148,7 +151,7 @@ class Promoter:
         """
         with self._alone(identity, promotion) as running:
             waiting = self._still_waiting(promotion.id)
-            spoken = with_decision(waiting, identity, gates, reason, approved=approved)
+            spoken = with_decision(waiting, identity, gates, reason, approved=approved, same=same)
             if spoken != waiting:
                 self._record(identity, Verb.APPROVE if approved else Verb.REJECT, spoken, reason)
             if approved:
@@ -177,6 +180,8 @@ class Promoter:
             running.step("judged")
             if judged.state is not PromotionState.DONE:
                 raise self._kept(running, judged)
+            if not move.is_nothing and not self._are_all(guards, promotion):
+                continue  # the rules or the labels changed while the gates were asked, and others stand there now
             kept = judged if guards or move.to != ACTIVATION else None
             try:
                 return self._commit(running, move, kept, promotion)
@@ -197,6 +202,13 @@ class Promoter:
         """Tell whether everything stands as it stood: then a conflict was about something else."""
         try:
             return self._move(promotion) == move
+        except (InvalidArgument, NotFound):
+            return False
+
+    def _are_all(self, guards: list[Any], promotion: Promotion) -> bool:
+        """Tell whether these are still the gates in the way."""
+        try:
+            return self._guards(self._move(promotion)) == guards
         except (InvalidArgument, NotFound):
             return False
 

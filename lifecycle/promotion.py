@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Final
@@ -11,6 +11,7 @@ from typing import Final
 from alluxio_lance.errors import Conflict, PolicyDenied
 from alluxio_lance.governance import ACTIVATION, Decision, GateResult, Identity, Promotion, PromotionState, Verdict
 from alluxio_lance.lifecycle.gates import Case
+from alluxio_lance.lifecycle.gates.case import metrics_mark
 from alluxio_lance.lifecycle.gates.keeper import ending, sentence
 from alluxio_lance.lifecycle.moving import Move
 from alluxio_lance.lifecycle.rules.document import ApprovalGate
@@ -42,6 +43,9 @@ def asked(version: Version, to: str, reason: str, requested_by: str, id: str | N
 def case_of(move: Move, promotion: Promotion) -> Case:
     """Describe the move to the gates, with the approvals that were given."""
     rejected = next((each.by for each in promotion.decisions if not each.approved), None)
+    metrics = metrics_mark(move.version)
+    counting = {each.gate for each in promotion.results if each.details.get("metrics", metrics) == metrics}
+    given = _approvals(promotion)
     return Case(
         promotion=promotion.id,
         version=move.version,
@@ -51,7 +55,8 @@ def case_of(move: Move, promotion: Promotion) -> Case:
         to=move.to,
         reason=promotion.reason,
         requested_by=promotion.requested_by,
-        approvals=_approvals(promotion),
+        approvals={gate: by for gate, by in given.items() if gate in counting},
+        outdated={gate: by for gate, by in given.items() if gate not in counting},
         rejected_by=rejected,
     )
 
@@ -76,11 +81,22 @@ def denied(promotion: Promotion, reason: str) -> Promotion:
 
 
 def with_decision(
-    promotion: Promotion, identity: Identity, gates: Mapping[str, ApprovalGate], reason: str, *, approved: bool
+    promotion: Promotion,
+    identity: Identity,
+    gates: Mapping[str, ApprovalGate],
+    reason: str,
+    *,
+    approved: bool,
+    same: Callable[[str, str], bool],
 ) -> Promotion:
-    """Add a decision, and to the reports of the gates that somebody speaks for, that he did."""
+    """Add a decision, and to the reports of the gates that somebody speaks for, that he did.
+
+    Whose yes counts at all of them already says it again in vain; where it does not any more, it counts anew.
+    """
     by, now = identity.actor, datetime.now(UTC)
-    if approved and any(each.by == by and each.approved for each in promotion.decisions):
+    known = _approvals(promotion)
+    new = {name for name in gates if name in known and not any(same(by, each) for each in known[name])}
+    if approved and not new:
         return promotion
     spoken = replace(
         promotion, decisions=(*promotion.decisions, Decision(by=by, at=now, approved=approved, reason=reason))
@@ -89,9 +105,8 @@ def with_decision(
         words = f"{by} rejected it" + (f": {reason}" if reason else "")
         results = tuple(_rejected(each, words) for each in promotion.results)
         return replace(spoken, results=results, state=PromotionState.DENIED, decided_at=now)
-    known = _approvals(promotion)
     results = tuple(
-        replace(each, details={**each.details, "approved_by": [*known[each.gate], by]}) if each.gate in gates else each
+        replace(each, details={**each.details, "approved_by": [*known[each.gate], by]}) if each.gate in new else each
         for each in promotion.results
     )
     return replace(spoken, results=results)

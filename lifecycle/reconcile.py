@@ -122,17 +122,17 @@ class Reconciler:
 
     def _mirror(self, location: str, operation: Operation) -> None:
         # The pointer moves without a lock: who writes the tags last must have seen where it stands at the end.
+        semver = self._catalog.operation(operation.id).result
         wanted = None
-        while wanted != (wanted := self._tags(operation)):
+        while wanted != (wanted := self._tags(operation, semver)):
             self._store.mirror_tags(location, wanted)
 
-    def _tags(self, operation: Operation) -> dict[str, int | None]:
+    def _tags(self, operation: Operation, semver: str | None) -> dict[str, int | None]:
         """Tell where the tags have to stand that an operation may have moved; None: there is nothing that plain Lance may open."""
         resource = self._catalog.resource(operation.type, operation.name)
         active = resource.active if resource else None
         tags: dict[str, int | None] = {"active": active.version if active else None}
         hot = self._hot(operation)
-        semver = self._catalog.operation(operation.id).result
         # Lance does not remove a branch that has tags: only versions of the main line get any.
         if semver is not None and "-" not in semver:
             tags[semver] = next((version.version for version in hot if version.semver == semver), None)

@@ -8,7 +8,7 @@ from typing import Final
 
 import structlog
 
-from alluxio_lance.errors import AlluxioLanceError, Conflict, Internal, Unavailable
+from alluxio_lance.errors import AlluxioLanceError, Conflict, Internal, NotFound, Unavailable
 from alluxio_lance.lifecycle.journal import Journal, Running
 from alluxio_lance.lifecycle.leaving import exactly
 from alluxio_lance.lifecycle.ports import Change, Operation, Store, Write
@@ -66,9 +66,13 @@ class Restorer:
         with self._guard:
             return self._failures.pop(cold, None)
 
-    def close(self) -> None:
-        """Interrupt what runs in the background; another process, or the next start, begins it anew."""
+    def cease(self) -> None:
+        """Interrupt every restore, without waiting for that; another process, or the next start, begins it anew."""
         self._closing.set()
+
+    def close(self) -> None:
+        """Interrupt every restore, and wait a while for those in the background."""
+        self.cease()
         with self._guard:
             threads = list(self._threads)
         for thread in threads:
@@ -149,12 +153,42 @@ class Restorer:
         operation = running.operation
         if operation.step in ("begun", "locked"):
             return False
-        version = self._archived(operation)
-        if operation.step == "restored":
+        version = self._owner_of_the_copy(operation)
+        if version is None:
+            self._sweep(operation)
+            return False
+        if operation.step == "restored" and self._is_archived(version):
             self._commit(running, version)
             return True
         self._remove(version)
         return False
+
+    def _owner_of_the_copy(self, operation: Operation) -> Version | None:
+        """Find the version whose copy was being brought back, deleted or not."""
+        copies = self._catalog.cold_copies(operation.type, operation.name)
+        copy = copies.get(str(operation.params["semver"]))
+        if copy is None or copy.location != operation.params["cold"]:
+            return None
+        try:
+            return exactly(self._catalog, operation)
+        except NotFound:
+            return exactly(self._catalog, operation, deleted=True)
+
+    def _is_archived(self, version: Version) -> bool:
+        """Tell whether a version is there to be restored, and was not deleted with its resource."""
+        listed = self._catalog.resource(version.type, version.name) is not None
+        return listed and version.state is State.ARCHIVED
+
+    def _sweep(self, operation: Operation) -> None:
+        """Remove the files of no version: those of one that was purged, maybe with its resource, before all were back."""
+        location = self._catalog.location(operation.type, operation.name)
+        if location is None:
+            return
+        branch = str(operation.params["semver"]).partition("-")[2].rpartition(".")[0]
+        table = self._store.branch_location(location, branch)
+        latest = self._store.latest(table)
+        if latest is not None:
+            self._store.sweep(table, range(1, latest + 1))
 
     def is_beyond(self, operation: Operation) -> bool:
         """Tell that it can be undone until it is committed."""
@@ -174,6 +208,9 @@ class Restorer:
 
     def _remove(self, version: Version) -> None:
         """Remove what came back of a version: it is archived, and its files have no place in the hot tier."""
+        if self._catalog.location(version.type, version.name) is None:
+            self._store.drop(version.location)  # purged meanwhile: nothing else can be there
+            return
         table = self._table(version)
         latest = self._store.latest(table)
         if latest is not None:

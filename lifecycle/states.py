@@ -36,6 +36,8 @@ def check_transition(version: Version, target: State) -> None:
     """
     if target in TRANSITIONS[version.state]:
         return
+    if version.state is target:
+        raise InvalidArgument(f"{version.type}/{version.name} {version.semver} is {target} already")
     allowed = ", ".join(sorted(TRANSITIONS[version.state])) or "nothing"
     hint = f": {_WAY_BACK[version.state]}" if version.state in _WAY_BACK else ""
     raise InvalidArgument(

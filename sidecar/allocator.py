@@ -74,7 +74,8 @@ class Trimmer:
         self.close()
 
     def _run(self) -> None:
-        while True:
+        # Asked after the wish was forgotten: the one with which `close` wakes this thread may have been just that.
+        while not self._closed.is_set():
             self._wanted.wait()
             if self._closed.wait(self._pause):
                 return

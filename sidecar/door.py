@@ -27,7 +27,7 @@ from alluxio_lance.lifecycle.uri import parse_name
 from alluxio_lance.sidecar.connections import MOST_DESCRIPTORS, Connection, Gone, refuse_crowd
 from alluxio_lance.sidecar.lease import Attachment
 from alluxio_lance.sidecar.leases import Leases
-from alluxio_lance.sidecar.peers import Peers
+from alluxio_lance.sidecar.peers import Peer, Peers
 
 __all__ = ["Announced", "Announcements", "Door"]
 
@@ -61,6 +61,8 @@ class Door:
         The run folder, which the caller has locked: a socket that lies there is a dead sidecar's.
     announcements
         Asked by subscribers.
+    sees
+        Raises when a process may not see a resource. Called in the thread that announcements answer in: it may wait.
     shared
         Let other users reach the socket.
     most_connections
@@ -74,6 +76,7 @@ class Door:
         peers: Peers,
         leases: Leases,
         announcements: Announcements,
+        sees: Callable[[Peer, str, str], None],
         instance: str,
         node: str,
         shared: bool = False,
@@ -83,6 +86,7 @@ class Door:
         self._peers = peers
         self._leases = leases
         self._announcements = announcements
+        self._sees = sees
         self._hello = {"ok": True, "protocol": _PROTOCOL, "instance": instance, "node": node, "pid": os.getpid()}
         self._most = most_connections or int(resource.getrlimit(resource.RLIMIT_NOFILE)[0] * _SPARE)
         self._operations: dict[str, Callable[[Connection, Mapping[str, Any]], None]] = {
@@ -326,12 +330,18 @@ class Door:
         if connection.subscription is not None or connection.waiting:
             raise InvalidArgument("this connection has subscribed already - open another one for another resource")
         name = parse_name(_text(request, "type"), _text(request, "name"))
+        peer = connection.peer
+        assert peer is not None
         connection.waiting = True
-        self._announcements.ask(
-            name.type,
-            name.name,
-            lambda answer: self._post(lambda: self._subscribed(connection, name.type, name.name, answer)),
-        )
+
+        def answered(answer: Announced | AlluxioLanceError) -> None:
+            try:
+                self._sees(peer, name.type, name.name)
+            except AlluxioLanceError as error:
+                answer = error
+            self._post(lambda: self._subscribed(connection, name.type, name.name, answer))
+
+        self._announcements.ask(name.type, name.name, answered)
 
     def _subscribed(self, connection: Connection, type: str, name: str, answer: Announced | AlluxioLanceError) -> None:
         if connection.closed:

@@ -58,6 +58,7 @@ class Peers:
     def __init__(self, allow_users: Iterable[str] = ()) -> None:
         self._allowed = {0, os.geteuid(), *map(_uid_of, allow_users)}
         self._sessions: dict[str, Peer] = {}
+        self._shown: dict[str, str] = {}
         self._lock = threading.Lock()
 
     def enter(self, pid: int, uid: int) -> Peer:
@@ -82,6 +83,18 @@ class Peers:
         """End a session."""
         with self._lock:
             self._sessions.pop(session, None)
+            self._shown.pop(session, None)
+
+    def show(self, session: str, header: str) -> None:
+        """Note the authorization header of a call of a session."""
+        with self._lock:
+            if session in self._sessions:
+                self._shown[session] = header
+
+    def shown_by(self, pid: int) -> set[str]:
+        """Return the authorization headers that a process has shown last, in its sessions that are open."""
+        with self._lock:
+            return {header for session, header in self._shown.items() if self._sessions[session].pid == pid}
 
     def find(self, session: str | None) -> Peer:
         """Return whose session it is.

@@ -38,6 +38,7 @@ from alluxio_lance.sidecar.prefetcher import Prefetcher
 from alluxio_lance.sidecar.reading import open_version
 from alluxio_lance.sidecar.residency import CacheEvent, Residency
 from alluxio_lance.sidecar.run_folder import RunFolder
+from alluxio_lance.sidecar.seeing import Seeing
 from alluxio_lance.sidecar.services.cache import Cache
 from alluxio_lance.sidecar.services.governance import Governance
 from alluxio_lance.sidecar.services.guard import LONGEST_METADATA, Guard
@@ -148,7 +149,9 @@ class Sidecar:
         folder = keep(RunFolder.open(settings.run_dir, shared=shared))
         _make_root(settings.root)
         catalog = DatabaseCatalog.open(settings.catalog_url)
-        store = LanceStore.local(tables_folder(settings.root), settings.cold or None, settings.cold_options)
+        store = LanceStore.at(
+            settings.store, tables_folder(settings.root), settings.cold or None, settings.cold_options
+        )
         self._parts.callback(catalog.close)
         nudge = threading.Event()
         trimmer = keep(Trimmer())
@@ -185,6 +188,7 @@ class Sidecar:
                 pending=settings.lease_pending,
             )
         )
+        authenticator = Authenticator(catalog, RulesBook(catalog), node=settings.node)
         self._prefetcher = keep(Prefetcher(catalog, self._residency, self._feed, load=settings.prefetch == "active"))
         self._door = keep(
             Door(
@@ -192,6 +196,7 @@ class Sidecar:
                 peers=peers,
                 leases=self._leases,
                 announcements=self._prefetcher,
+                sees=Seeing(peers, authenticator, self._manager),
                 instance=self.instance,
                 node=settings.node,
                 shared=shared,
@@ -199,7 +204,7 @@ class Sidecar:
         )
         self._prefetcher.start(self._door.announce)
         self._janitor = self._start_janitor(catalog)
-        self._serve(peers, catalog, shared=shared)
+        self._serve(peers, catalog, authenticator, shared=shared)
 
     def _start_janitor(self, catalog: DatabaseCatalog) -> Janitor | None:
         settings = self.settings
@@ -210,11 +215,11 @@ class Sidecar:
             Janitor(catalog, self._manager, holder=holder, interval=settings.janitor_interval)
         )
 
-    def _serve(self, peers: Peers, catalog: DatabaseCatalog, *, shared: bool) -> None:
+    def _serve(self, peers: Peers, catalog: DatabaseCatalog, authenticator: Authenticator, *, shared: bool) -> None:
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="call")
         self._server = grpc.server(
             self._threads,
-            interceptors=[Guard(peers, _MOST_LONG, self._authenticator(catalog))],
+            interceptors=[Guard(peers, _MOST_LONG, authenticator)],
             options=[
                 ("grpc.max_send_message_length", _LARGEST_MESSAGE),
                 ("grpc.max_receive_message_length", _LARGEST_MESSAGE),
@@ -254,9 +259,6 @@ class Sidecar:
         for name in ("", *_SERVICES):
             self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
 
-    def _authenticator(self, catalog: DatabaseCatalog) -> Authenticator:
-        return Authenticator(catalog, RulesBook(catalog), node=self.settings.node)
-
     def _bind(self, mode: int) -> None:
         path = self.settings.run_dir / "grpc.sock"
         # The folder is locked: what lies there is a dead sidecar's.
@@ -277,6 +279,7 @@ class Sidecar:
         self._leases.close()
         self._prefetcher.cease()
         self._residency.close()
+        self._manager.cease()
         self._threads.shutdown()
 
 

@@ -106,6 +106,8 @@ class Settings(BaseSettings):
     """The folder of the catalog (SQLite) and the tables."""
     catalog: str = ""
     """The database URL of the catalog; by default ``catalog.db`` in the root."""
+    store: str = ""
+    """Where the tables are: ``alluxio://HOST:19998/FOLDER?proxy=39999``; by default the folder ``data`` in the root."""
     cold: str = ""
     """The cold tier, for archived versions: a folder, or ``s3://BUCKET/PREFIX``; by default ``cold`` in the root."""
     cold_options: Annotated[dict[str, str], NoDecode, BeforeValidator(_read_options)] = Field(

@@ -15,7 +15,7 @@ from blake3 import blake3
 
 from alluxio_lance.errors import Corrupt
 from alluxio_lance.storage.faults import translate
-from alluxio_lance.storage.place import INCOMING, LanceAddress, Patch, check_location
+from alluxio_lance.storage.place import INCOMING, CommitLock, LanceAddress, Patch, check_location
 
 __all__ = ["LocalRoot"]
 
@@ -40,6 +40,13 @@ class LocalRoot:
     def address(self, location: str) -> LanceAddress:
         """Return the absolute path of the table's folder."""
         return LanceAddress(str(self._folder(location)))
+
+    def commit_lock(self, location: str) -> CommitLock | None:
+        """Return None: a hard link is made once."""
+        return None
+
+    def guard_commits(self, guard: Callable[[str], None]) -> None:
+        """Do nothing: of two commits the second is refused."""
 
     def files(self, location: str) -> dict[str, int]:
         """Walk the table's folder; a file that goes away meanwhile is left out."""
@@ -143,6 +150,14 @@ class LocalRoot:
         for parent in folder.parents:
             if parent == self.root or not _remove_empty(parent):
                 break
+
+    def has_cache(self) -> bool:
+        """Return False: files are read where they are kept."""
+        return False
+
+    def cool(self, location: str, paths: Iterable[str]) -> int:
+        """Do nothing and return 0."""
+        return 0
 
     def spool(self) -> IO[bytes]:
         """Open a file without a name on the root's own disk."""

@@ -11,7 +11,7 @@ from alluxio_lance.errors import NotFound
 from alluxio_lance.storage.faults import lance_faults
 from alluxio_lance.storage.place import Place
 
-__all__ = ["lance_arguments", "open_latest", "open_version", "version_numbers"]
+__all__ = ["commit_arguments", "lance_arguments", "open_latest", "open_version", "version_numbers"]
 
 _METADATA_CACHE: Final = 64 << 20
 _INDEX_CACHE: Final = 16 << 20
@@ -26,6 +26,12 @@ def lance_arguments(place: Place, location: str) -> dict[str, Any]:
     options: Mapping[str, str] = place.address(location).storage_options
     session = lance.Session(index_cache_size_bytes=_INDEX_CACHE, metadata_cache_size_bytes=_METADATA_CACHE)  # type: ignore[attr-defined]  # documented, though missing in __all__
     return {"session": session, "storage_options": dict(options) or None}
+
+
+def commit_arguments(place: Place, location: str) -> dict[str, Any]:
+    """Return the keyword arguments that a call of Lance takes in addition when it commits."""
+    lock = place.commit_lock(location)
+    return {} if lock is None else {"commit_lock": lock}
 
 
 def open_latest(place: Place, location: str) -> lance.LanceDataset | None:

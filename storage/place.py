@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import IO, Final, Protocol
 
 from alluxio_lance.errors import InvalidArgument
 
-__all__ = ["INCOMING", "LanceAddress", "Patch", "Place", "check_location", "patched"]
+__all__ = ["INCOMING", "CommitLock", "LanceAddress", "Patch", "Place", "check_location", "patched"]
+
+CommitLock = Callable[[int], AbstractContextManager[None]]
+"""What Lance holds while it commits the version with a number."""
 
 INCOMING: Final = "_incoming/"
 """The folder of a table in which a place may keep files until they are whole; all in it is left over from the dead."""
@@ -64,6 +68,14 @@ class Place(Protocol):
         """Return what to give to Lance; `InvalidArgument` when the location leaves the root."""
         ...
 
+    def commit_lock(self, location: str) -> CommitLock | None:
+        """Return what Lance shall hold around a commit; None where the place itself refuses the second of two."""
+        ...
+
+    def guard_commits(self, guard: Callable[[str], None]) -> None:
+        """Have ``guard`` asked for the location before a commit becomes visible, where the place does not refuse."""
+        ...
+
     def files(self, location: str) -> dict[str, int]:
         """List all files of a table with their sizes; empty when there is none."""
         ...
@@ -94,6 +106,14 @@ class Place(Protocol):
 
     def drop(self, location: str) -> None:
         """Remove the whole table, its manifests first; a missing or half removed one is no error."""
+        ...
+
+    def has_cache(self) -> bool:
+        """Tell whether there is a cache between the files and whoever reads them, that may be told to drop some."""
+        ...
+
+    def cool(self, location: str, paths: Iterable[str]) -> int:
+        """Let the cache drop files, which stay where they are kept; return their bytes."""
         ...
 
     def spool(self) -> IO[bytes]:

@@ -18,6 +18,7 @@ from alluxio_lance.lifecycle.ports.store import STEP_BACK
 from alluxio_lance.storage import writing
 from alluxio_lance.storage.faults import lance_faults
 from alluxio_lance.storage.inventory import MANIFESTS, Inventory, data_before_manifests
+from alluxio_lance.storage.opening import commit_arguments
 from alluxio_lance.storage.place import Place
 from alluxio_lance.storage.tagging import tag_files, untag
 
@@ -119,4 +120,4 @@ def _cover(place: Place, location: str, stock: Inventory, below: int | None, wri
         read_version=stock.table.version, operation=everything, transaction_properties=writing.properties(step)
     )
     with lance_faults(place.address(location).uri):
-        lance.LanceDataset.commit(stock.table, transaction)
+        lance.LanceDataset.commit(stock.table, transaction, **commit_arguments(place, location))

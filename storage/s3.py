@@ -17,7 +17,7 @@ from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
 from alluxio_lance.errors import Corrupt, InvalidArgument, Unavailable
-from alluxio_lance.storage.place import LanceAddress, Patch, check_location, patched
+from alluxio_lance.storage.place import CommitLock, LanceAddress, Patch, check_location, patched
 
 __all__ = ["S3Bucket"]
 
@@ -104,6 +104,13 @@ class S3Bucket:
         said["client_retry_timeout"] = str(max(1, round(float(self._options["retry_timeout"]))))
         return LanceAddress(f"{self._uri}/{location}", said)
 
+    def commit_lock(self, location: str) -> CommitLock | None:
+        """Return None: a conditional put succeeds once."""
+        return None
+
+    def guard_commits(self, guard: Callable[[str], None]) -> None:
+        """Do nothing: of two commits the second is refused."""
+
     def files(self, location: str) -> dict[str, int]:
         """List the table's objects."""
         check_location(location)
@@ -165,6 +172,14 @@ class S3Bucket:
         manifests = [path for path in paths if path.startswith(_MANIFESTS)]
         self.remove(location, manifests)
         self.remove(location, paths[len(manifests) :])
+
+    def has_cache(self) -> bool:
+        """Return False: files are read where they are kept."""
+        return False
+
+    def cool(self, location: str, paths: Iterable[str]) -> int:
+        """Do nothing and return 0."""
+        return 0
 
     def spool(self) -> IO[bytes]:
         """Open a file without a name on the local disk."""

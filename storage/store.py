@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, Self
@@ -27,6 +27,7 @@ from alluxio_lance.storage import (
 )
 from alluxio_lance.storage.cold import open_cold
 from alluxio_lance.storage.faults import lance_faults
+from alluxio_lance.storage.inventory import Inventory
 from alluxio_lance.storage.local import LocalRoot
 from alluxio_lance.storage.opening import open_latest, open_version, version_numbers
 from alluxio_lance.storage.place import Place
@@ -69,6 +70,48 @@ class LanceStore:
             When the cold tier or an option is unknown.
         """
         return cls(LocalRoot(root), open_cold(root.absolute().parent / "cold" if cold is None else cold, cold_options))
+
+    @classmethod
+    def at(
+        cls,
+        address: str,
+        root: Path,
+        cold: str | PathLike[str] | None = None,
+        cold_options: Mapping[str, str] | None = None,
+    ) -> Self:
+        """Open a store by its address.
+
+        Parameters
+        ----------
+        address
+            ``alluxio://HOST:19998/FOLDER?proxy=39999``; empty for the folder ``root``.
+        root, cold, cold_options
+            As in `local`; by default the cold tier is the folder ``cold`` beside ``root``.
+
+        Raises
+        ------
+        InvalidArgument
+            When the address is of no known kind.
+        Unavailable
+            When it cannot be reached.
+        """
+        if not address:
+            return cls.local(root, cold, cold_options)
+        from alluxio_lance.storage.alluxio.place import AlluxioPlace  # noqa: PLC0415 - only who has one pays for its client
+
+        below = open_cold(root.absolute().parent / "cold" if cold is None else cold, cold_options)
+        return cls(AlluxioPlace.open(address), below)
+
+    def storage_options(self, location: str) -> Mapping[str, str]:
+        """Return what ``lance.dataset`` needs beside the address; empty for a folder."""
+        return self._place.address(location).storage_options
+
+    def guard_commits(self, guard: Callable[[str], None]) -> None:
+        """Have ``guard`` asked for a location right before a commit to it becomes visible.
+
+        Only where the place would let the second of two commits overwrite the first: elsewhere nobody needs to ask.
+        """
+        self._place.guard_commits(guard)
 
     def absolute(self, location: str) -> str:
         """Return what to give to ``lance.dataset``."""
@@ -205,8 +248,16 @@ class LanceStore:
         self._cold.drop(cold)
 
     def cool(self, location: str, version: int, keep: Sequence[int]) -> int:
-        """Do nothing and return 0: between the disk and here there is no cache of the store's own."""
-        return 0
+        """Let the place's cache drop what of a version nobody in ``keep`` needs; return the bytes. Files stay.
+
+        A place without a cache does nothing.
+        """
+        if not self._place.has_cache():
+            return 0
+        stock = Inventory.take(self._place, location)
+        kept = stock.elsewhere.union(*(stock.needs.get(each, frozenset()) for each in keep))
+        going = stock.needs.get(version, frozenset()) - kept
+        return self._place.cool(stock.line.root, sorted(going))
 
     def branch(self, location: str, branch: str, version: int, write: Write) -> int:
         """Begin a branch at a version of the main line, with one commit on it, and return the number of that version.

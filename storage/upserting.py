@@ -16,7 +16,7 @@ from alluxio_lance.storage.faults import lance_faults
 from alluxio_lance.storage.feed import feeding
 from alluxio_lance.storage.fitting import check_columns, fit
 from alluxio_lance.storage.keys import Keys
-from alluxio_lance.storage.opening import open_version
+from alluxio_lance.storage.opening import commit_arguments, open_version
 from alluxio_lance.storage.place import Place
 from alluxio_lance.storage.writing import FILE_BYTES, FILE_ROWS, properties
 
@@ -119,7 +119,7 @@ def _commit(place: Place, location: str, write: Write, make: Callable[[lance.Lan
             with lance_faults(place.address(location).uri):
                 transaction = make(table)
                 transaction.transaction_properties = properties(write)
-                return int(lance.LanceDataset.commit(table, transaction).version)
+                return int(lance.LanceDataset.commit(table, transaction, **commit_arguments(place, location)).version)
         except Conflict:
             if attempt == _ATTEMPTS:
                 raise

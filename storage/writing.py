@@ -12,7 +12,7 @@ from alluxio_lance.storage.encoding import file_version, stored_schema
 from alluxio_lance.storage.faults import lance_faults
 from alluxio_lance.storage.feed import Feed, feeding
 from alluxio_lance.storage.fitting import check_columns, fit
-from alluxio_lance.storage.opening import lance_arguments, open_latest, open_version
+from alluxio_lance.storage.opening import commit_arguments, lance_arguments, open_latest, open_version
 from alluxio_lance.storage.place import Place
 
 __all__ = ["FILE_BYTES", "FILE_ROWS", "append", "create", "overwrite", "properties", "restore", "writer_of"]
@@ -84,6 +84,7 @@ def _write(
             max_bytes_per_file=FILE_BYTES,
             transaction_properties=properties(write),
             **lance_arguments(place, location),
+            **commit_arguments(place, location),
             **arguments,
         )
     return int(table.version)
@@ -99,4 +100,4 @@ def restore(place: Place, location: str, version: int, write: Write) -> int:
         transaction_properties=properties(write),
     )
     with lance_faults(place.address(location).uri):
-        return int(lance.LanceDataset.commit(latest, transaction).version)
+        return int(lance.LanceDataset.commit(latest, transaction, **commit_arguments(place, location)).version)

@@ -24,9 +24,9 @@ from alluxio_lance.cli.demo.material import Material
 from alluxio_lance.cli.demo.memory import memory_table
 from alluxio_lance.cli.demo.sharing import check_sharing, held_bytes, measure
 from alluxio_lance.cli.demo.system import System
+from alluxio_lance.cli.history_view import history_view
 from alluxio_lance.cli.human import count, duration, size
 from alluxio_lance.cli.progress import progress_bar
-from alluxio_lance.cli.views import history_view
 from alluxio_lance.client.cache import RemoteCache
 from alluxio_lance.client.table import Table
 from alluxio_lance.errors import InvalidArgument

@@ -35,5 +35,5 @@ def service(address: str | None) -> Check:
     return ok(
         _NAME,
         f"process {statistics.pid} at {found.grpc}, started {age(statistics.started_at, datetime.now(UTC))}; "
-        f"{count(len(statistics.versions))} versions hot, {size(statistics.used_bytes)} of {size(statistics.budget_bytes)}",
+        f"{count(len(statistics.versions))} version{'' if len(statistics.versions) == 1 else 's'} hot, {size(statistics.used_bytes)} of {size(statistics.budget_bytes)}",
     )

@@ -32,15 +32,19 @@ class Looking(Remote):
         wait: bool = False,
         on_progress: OnProgress | None = None,
     ) -> LanceTable:
+        options: dict[str, str] = {}
+
         def ask(waited_for: str = "") -> Version:
             request = pb.GetRequest(type=type, name=name, selector=selector or "", waited_for=waited_for)
             with self._channel.speaking() as stubs:
-                return wire.version(stubs.lifecycle.Get(request).version)
+                answer = stubs.lifecycle.Get(request)
+            options.update(answer.storage_options)
+            return wire.version(answer.version)
 
         def find() -> Version:
             return when_back(ask, on_progress) if wait else ask()
 
-        return LanceTable(find(), lambda version: _open_lance(version, find))
+        return LanceTable(find(), lambda version: _open_lance(version, options, find), options)
 
     def find_version(self, type: str, name: str, selector: str | None = None) -> Version:
         request = pb.FindRequest(type=type, name=name, selector=selector or "")
@@ -118,7 +122,7 @@ def _storage(message: pb.VersionStorage) -> VersionStorage:
     )
 
 
-def _open_lance(version: Version, find: Callable[[], Version]) -> Any:
+def _open_lance(version: Version, options: Mapping[str, str], find: Callable[[], Version]) -> Any:
     try:
         lance = importlib.import_module("lance")
     except ModuleNotFoundError as error:
@@ -126,12 +130,12 @@ def _open_lance(version: Version, find: Callable[[], Version]) -> Any:
             f"plain Lance needs {error.name}: pip install 'alluxio-lance[server]'", what="pylance"
         ) from error
     try:
-        return lance.dataset(version.location, version=version.version)
+        return lance.dataset(version.location, version=version.version, storage_options=dict(options) or None)
     except (ValueError, OSError):
         # It may have gone to the cold tier, or for good, since the handle was made: the sidecar knows.
         find()
     try:
-        return lance.dataset(version.location, version=version.version)
+        return lance.dataset(version.location, version=version.version, storage_options=dict(options) or None)
     except (ValueError, OSError) as error:
         raise Unavailable(
             f"{version.uri} cannot be opened at {version.location} from this process ({error}) - read it through the "

@@ -64,7 +64,7 @@ def Dataset(  # noqa: N802 - it stands where tf.data.Dataset stands, and is one
     wait
         When the version was archived: wait until it is back, instead of raising.
     on_progress
-        Told meanwhile how far that is, in bytes.
+        Told meanwhile how far that is, in bytes; without it a terminal shows a bar.
 
     Returns
     -------

@@ -56,7 +56,7 @@ class AlluxioDataset(TorchDataset[Any]):
     wait
         When the version was archived: wait until it is back, instead of raising.
     on_progress
-        Told meanwhile how far that is, in bytes.
+        Told meanwhile how far that is, in bytes; without it a terminal shows a bar.
 
     Raises
     ------

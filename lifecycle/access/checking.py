@@ -147,6 +147,12 @@ class Access:
         """List the roles that there are, sorted: the built-in ones and those of the rules."""
         return sorted(all_roles(self._book.current()))
 
+    def deciding_labels(self) -> set[str]:
+        """Return the labels by which the rules grant rights, ask gates, or let something happen by itself."""
+        rules = self._book.current()
+        scopes = (*(grant for role in rules.roles.values() for grant in role.grants), *rules.gates, *rules.automations)
+        return {key for scope in scopes for key in scope.labels}
+
     def _labels(self, type: str, name: str) -> Callable[[], Mapping[str, str]]:
         """Look the labels of a resource up when they are asked for, and once."""
         found: list[Mapping[str, str]] = []

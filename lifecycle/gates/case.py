@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -10,7 +12,7 @@ from typing import Any
 from alluxio_lance.governance import Verdict
 from alluxio_lance.values import Version
 
-__all__ = ["Case", "Judgement", "described"]
+__all__ = ["Case", "Judgement", "described", "metrics_mark"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +44,8 @@ class Case:
     requested_by: str
     approvals: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """By approval gate: who said yes, with the role that it asks for."""
+    outdated: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By approval gate: who said yes to other metrics than the version has now."""
     rejected_by: str | None = None
 
     def as_json(self) -> dict[str, Any]:
@@ -74,6 +78,12 @@ def described(version: Version) -> dict[str, Any]:
         "created_by": version.created_by,
         "message": version.message,
     }
+
+
+def metrics_mark(version: Version) -> str:
+    """Return 16 hexadecimal digits that stand for the metrics of a version: the only thing of it that may change."""
+    text = json.dumps(dict(version.metrics), sort_keys=True, default=str)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def _outside(version: Version) -> dict[str, Any]:

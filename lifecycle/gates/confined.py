@@ -32,6 +32,8 @@ def main(limits: dict[str, int], command: list[str]) -> int:
     try:
         if "uid" in limits:
             _drop(limits["uid"], limits["gid"])
+            # Only there: for the server's own user it would count the server's threads too.
+            _limit(resource.RLIMIT_NPROC, limits["processes"])
         ctypes.CDLL(None, use_errno=True).prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
         _limit(resource.RLIMIT_CORE, 0)
         _limit(resource.RLIMIT_NOFILE, limits["files"])

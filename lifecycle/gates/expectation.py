@@ -23,7 +23,10 @@ def judge_expectation(gate: ExpectationGate, case: Case, profiles: Profiles) -> 
     verdict = max((row[0] for row in rows), key=_SEVERITY.__getitem__)
     bad = [text for found, text, _ in rows if found is not Verdict.PASSED]
     summary = "; ".join(bad) if bad else "; ".join(text for _, text, _ in rows)
-    return Judgement(verdict=verdict, summary=summary, details={"expressions": [details for _, _, details in rows]})
+    details: dict[str, Any] = {"expressions": [found for _, _, found in rows]}
+    if case.current is not None:
+        details["current"] = case.current.semver
+    return Judgement(verdict=verdict, summary=summary, details=details)
 
 
 _SEVERITY = {Verdict.PASSED: 0, Verdict.FAILED: 1, Verdict.ERROR: 2}

@@ -24,6 +24,8 @@ from alluxio_lance.lifecycle.gates import confined
 __all__ = ["Limits", "NotStarted", "Ran", "run_confined"]
 
 _OPEN_FILES: Final = 256
+_PROCESSES: Final = 256
+"""Of the other user, threads too: a fork bomb ends there."""
 _FILE_SIZE: Final = 64 << 20
 _OUTPUT: Final = 64 << 10
 """Of each stream, the end is kept."""
@@ -110,6 +112,7 @@ def _started(
         "memory": limits.memory,
         "files": _OPEN_FILES,
         "file_size": _FILE_SIZE,
+        "processes": _PROCESSES,
     }
     if account is not None:
         wanted |= {"uid": account.pw_uid, "gid": account.pw_gid}

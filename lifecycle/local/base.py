@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from copy import copy
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import structlog
 
@@ -24,6 +24,13 @@ from alluxio_lance.values import Kind, Resource, Verb, Version
 __all__ = ["Base", "json_object", "kind_of"]
 
 _log = structlog.get_logger(__name__)
+
+_OURS: Final = ("automation:", "promotion:", "restore:")
+"""How the request ids begin under which several processes share one operation: see `Promoter`, `Returning`, `Deed`."""
+
+
+_MAKERS: Final = (Verb.REGISTER, Verb.UPDATE, Verb.BRANCH, Verb.MERGE)
+"""The verbs that make a version."""
 
 
 def kind_of(type: str) -> Kind:
@@ -116,6 +123,7 @@ class Base(ResourceManager):
         ``params`` are what the journal keeps; ``params["message"]`` is the reason that hooks are told.
         """
         self._allow(verb, type, name, stage=stage, tag=tag, request_id=request_id)
+        self._check_free(request_id)
         done = self._told(
             verb,
             type,
@@ -124,6 +132,14 @@ class Base(ResourceManager):
             lambda: self._operate(verb, type, name, params, request_id, work, locked=locked),
         )
         return self._follow_up(verb, done)
+
+    def _check_free(self, request_id: str | None) -> None:
+        """Refuse request ids that only this program gives: whoever took one could block what runs under it for ever."""
+        mine = self._identity.method == "embedded" and self._identity.actor.startswith("automation:")
+        if request_id is not None and request_id.startswith(_OURS) and not mine:
+            raise InvalidArgument(
+                f"the request id {request_id[:100]!r} begins like those of this program ({', '.join(_OURS)}): choose another one"
+            )
 
     def _follow_up(self, verb: Verb, version: Version | None) -> Version | None:
         """Let the automations of the rules follow a verb, see `Automating`; return the version as it is then."""
@@ -214,6 +230,12 @@ class Base(ResourceManager):
                 self.catalog.abandon(operation.id, f"{error.__class__.__name__}: {error}")
         except Unavailable as down:
             _log.warning("an operation is left to reconcile", operation=operation.id, reason=down.message)
+            mine = True  # as far as anybody can tell
+        if not mine and isinstance(error, Exception) and not isinstance(error, Conflict):
+            # Whatever it stumbled over: its files went when the other process mended what it took for a dead one's.
+            raise Conflict(
+                f"{ended.verb} of {ended.type}/{ended.name} stood still for too long and another process has ended it: try again"
+            ) from error
         raise error
 
     def _result(self, operation: Operation) -> Version | None:
@@ -221,8 +243,7 @@ class Base(ResourceManager):
             return None
         found = self.catalog.find(ResourceName(operation.type, operation.name, parse_selector(operation.result)))
         # A resource of the same name that came later has other versions under the same numbers.
-        made = operation.verb not in (Verb.REGISTER, Verb.UPDATE) or found.operation == operation.id
-        return found if made else None
+        return found if operation.verb not in _MAKERS or found.operation == operation.id else None
 
     def _version(self, version: Version | None) -> Version:
         if version is None:

@@ -41,7 +41,7 @@ class Looking(Returning):
         def open_lance(_: Version) -> Any:
             return self._open(found, wait=wait, on_progress=on_progress)
 
-        return LanceTable(self._version(found), open_lance)
+        return LanceTable(self._version(found), open_lance, self.store.storage_options(found.location))
 
     def _open(self, version: Version, *, wait: bool, on_progress: OnProgress | None) -> Any:
         """Open a version as Lance itself; it may have gone to the cold tier since its handle was made."""

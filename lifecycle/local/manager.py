@@ -65,6 +65,7 @@ class LocalManager(NameVerbs, DataVerbs, Automating, ColdVerbs, RemovalVerbs, Up
         observer: Observer | None = None,
     ) -> None:
         journal = Journal(catalog, current_owner(node), ttl=ttl, lock_timeout=lock_timeout, observer=observer)
+        store.guard_commits(journal.guard)
         book = RulesBook(catalog)
         gates = GateKeeper(catalog, store, book)
         writer = Writer(journal, store)
@@ -115,14 +116,25 @@ class LocalManager(NameVerbs, DataVerbs, Automating, ColdVerbs, RemovalVerbs, Up
             actor=default_actor(node), roles=("admin",), method="embedded", origin=f"embedded:pid={os.getpid()}"
         )
         self._is_view = False
+        self._is_closed = False
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
-    def close(self) -> None:
-        if self._is_view or os.getpid() != self._pid or self._rooms.closed.is_set():
-            return
+    def cease(self) -> None:
+        """Let all who wait for others give up, and restores with them, whoever runs them; what else is at work ends first.
+
+        A server does this before it waits for its calls: a lock of another node may be held for hours.
+        """
         self._rooms.closed.set()
         self._tell()
+        self._rooms.journal.cease()
+        self._rooms.restorer.cease()
+
+    def close(self) -> None:
+        if self._is_view or os.getpid() != self._pid or self._is_closed:
+            return
+        self._is_closed = True
+        self.cease()
         self._rooms.notifier.close()
         self._rooms.journal.close()
         self._rooms.restorer.close()

@@ -65,6 +65,7 @@ class NameVerbs(DataVerbs):
     ) -> Resource:
         parse_name(type, name)
         checked = check_labels(labels)
+        self._check_labels_free(type, name, checked, request_id)
         params = {"labels": checked, "message": message}
 
         def work(running: Running) -> None:
@@ -75,6 +76,28 @@ class NameVerbs(DataVerbs):
         if resource is None:
             raise NotFound(f"{type}/{name} has been deleted since: see `alluxio-lance list --deleted`")
         return self._located(resource)
+
+    def _check_labels_free(
+        self, type: str, name: str, labels: Mapping[str, str | None], request_id: str | None
+    ) -> None:
+        """Keep the labels by which rights and gates go for those who may change the rules.
+
+        Who labels could else bring a resource under his own grant, or take it from under a gate.
+        """
+        self._allow(Verb.LABEL, type, name, request_id=request_id)
+        access = self._rooms.access
+        taken = sorted(access.deciding_labels() & set(labels))
+        if taken and not access.may(self._identity, Verb.CONFIGURE):
+            access.refuse(
+                self._identity,
+                Verb.LABEL,
+                type,
+                name,
+                f"may not label {type}/{name} with {', '.join(taken)}: grants, gates or automations go by it - ask "
+                "somebody who may change the rules",
+                request_id=request_id,
+                labels=taken,
+            )
 
     def branch_resource(
         self,

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import structlog
+
+from alluxio_lance.errors import AlluxioLanceError
 from alluxio_lance.lifecycle.journal import Running
 from alluxio_lance.lifecycle.local.returning import Returning
 from alluxio_lance.lifecycle.uri import parse_name, parse_selector
 from alluxio_lance.values import State, Verb, Version
 
 __all__ = ["PointingVerbs"]
+
+_log = structlog.get_logger(__name__)
 
 
 class PointingVerbs(Returning):
@@ -29,7 +34,22 @@ class PointingVerbs(Returning):
         def work(running: Running) -> Version:
             return self._rooms.pointer.deprecate(running, version, message)
 
-        return self._point(Verb.DEPRECATE, type, name, version, message, request_id, work)
+        made = self._point(Verb.DEPRECATE, type, name, version, message, request_id, work)
+        self._cool(made)
+        return made
+
+    def _cool(self, version: Version) -> None:
+        """Let the store's cache drop what only this version needs; that it cannot now is no error of the verb."""
+        kept = (State.ACTIVE, State.REGISTERED)
+        try:
+            location = self.catalog.location(version.type, version.name)
+            if location is None:
+                return
+            others = self.catalog.versions(version.type, version.name, branch=version.branch)
+            keep = [other.version for other in others if other.state in kept]
+            self.store.cool(self.store.branch_location(location, version.branch), version.version, keep)
+        except AlluxioLanceError as error:
+            _log.warning("a deprecated version stays in the store's cache", version=version.uri, reason=error.message)
 
     def rollback_resource(
         self, type: str, name: str, version: str | None = None, *, message: str = "", request_id: str | None = None

@@ -19,6 +19,8 @@ __all__ = ["Returning"]
 
 _POLL: Final = 0.2
 """Seconds between two looks at an operation of another process."""
+_STAYING: Final = ("begun", "locked", "undoing")
+"""The steps of an archive at which its version can be read."""
 
 
 class Returning(Base):
@@ -82,7 +84,7 @@ class Returning(Base):
             if (operation.verb, operation.state) != (Verb.ARCHIVE, OperationState.PENDING):
                 continue
             about = (operation.type, operation.name, operation.params["semver"])
-            if about != (version.type, version.name, version.semver) or operation.step in ("begun", "locked"):
+            if about != (version.type, version.name, version.semver) or operation.step in _STAYING:
                 continue
             return operation
         return None

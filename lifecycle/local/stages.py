@@ -8,6 +8,7 @@ from typing import Final
 
 from alluxio_lance.errors import InvalidArgument, NotFound, PolicyDenied, Unavailable
 from alluxio_lance.governance import ACTIVATION, Promotion, PromotionState
+from alluxio_lance.lifecycle.access.persons import Persons
 from alluxio_lance.lifecycle.gates.keeper import ending
 from alluxio_lance.lifecycle.journal import Running
 from alluxio_lance.lifecycle.local.base import Base
@@ -41,6 +42,11 @@ class StageVerbs(Base):
     ) -> Version:
         parse_name(type, name)
         parse_selector(version)
+        if to == ACTIVATION:
+            # It would be an activation with the right to promote, and that is another one.
+            raise InvalidArgument(
+                f"{to!r} is no stage: `alluxio-lance activate {type}/{name}@{version}` moves the pointer"
+            )
         if timeout is not None and not timeout >= 0:
             raise InvalidArgument(f"timeout is {timeout}: give seconds, 0 or more, or None to wait for ever")
         self._allow(Verb.PROMOTE, type, name, stage=to, request_id=request_id)
@@ -115,7 +121,7 @@ class StageVerbs(Base):
         gates = self._gates_of(Verb.APPROVE, found)
         if not gates:
             self._refuse(Verb.APPROVE, found)
-        own = found.requested_by == self._identity.actor
+        own = self._persons().are_one(found.requested_by, self._identity.actor)
         may = {gate.name: gate for gate in gates if gate.allow_self or not own}
         if not may:
             self._rooms.access.refuse(
@@ -134,6 +140,9 @@ class StageVerbs(Base):
         if not gates and found.requested_by != self._identity.actor:
             self._refuse(Verb.REJECT, found)
         return self._decided(found, {gate.name: gate for gate in gates}, reason, approved=False)
+
+    def _persons(self) -> Persons:
+        return Persons(self.catalog.tokens())
 
     def _gates_of(self, verb: Verb, promotion: Promotion) -> list[ApprovalGate]:
         """List the gates of a promotion for which the caller may speak, by his role."""
@@ -165,7 +174,8 @@ class StageVerbs(Base):
 
         def decide() -> Version | None:
             promoter = self._rooms.promoter
-            decided.append(promoter.decide(self._identity, promotion, gates, reason, approved=approved))
+            same = self._persons().are_one
+            decided.append(promoter.decide(self._identity, promotion, gates, reason, approved=approved, same=same))
             exact = ResourceName(promotion.type, promotion.name, parse_selector(promotion.semver))
             try:
                 return self.catalog.find(exact)

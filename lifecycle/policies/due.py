@@ -87,4 +87,5 @@ def span(time: timedelta) -> str:
     """Write a time in the largest unit of which it has at least two: ``41 days``, ``36 hours``."""
     seconds = time.total_seconds()
     name, size = next(((n, s) for n, s in _UNITS if seconds >= 2 * s), ("seconds", 1))
-    return f"{round(seconds / size)} {name}"
+    number = round(seconds / size)
+    return f"{number} {name.removesuffix('s') if number == 1 else name}"

@@ -209,6 +209,10 @@ class Catalog(Protocol):
         """
         ...
 
+    def unfence(self, operation: str) -> None:
+        """Let readers begin again on what an operation has fenced."""
+        ...
+
     # promotions
 
     def save_promotion(self, promotion: Promotion) -> None:

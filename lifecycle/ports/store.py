@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -65,6 +65,17 @@ class TableReader(Protocol):
 
 class Store(Protocol):
     """Where the tables are. ``location`` is relative to the store's root, such as ``datasets/cifar10.lance``."""
+
+    def storage_options(self, location: str) -> Mapping[str, str]:
+        """Return what ``lance.dataset`` needs beside the address; empty for a folder."""
+        ...
+
+    def guard_commits(self, guard: Callable[[str], None]) -> None:
+        """Have ``guard`` asked for a location right before a commit to it becomes visible; it raises `Conflict`.
+
+        A store that itself refuses the second of two commits asks nobody.
+        """
+        ...
 
     def absolute(self, location: str) -> str:
         """Return what to give to ``lance.dataset``."""

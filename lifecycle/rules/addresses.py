@@ -20,6 +20,8 @@ _METADATA: Final = frozenset(
 )
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
 _COMPATIBLE: Final = ipaddress.ip_network("::/96")
+_DEPRECATED: Final = tuple(map(ipaddress.ip_network, ("fec0::/10", "192.88.99.0/24", "3fff::/20")))
+"""Site-local networks and the relays of 6to4, which routers may still know, and documentation: public to `ipaddress`."""
 _LONGEST: Final = 2000
 
 
@@ -64,7 +66,8 @@ def refusal(address: Address, *, allow_private: bool) -> str | None:
         return f"{address} is an address that no rule may name (link-local, metadata service, multicast or none)"
     if address.is_reserved and not address.is_private:
         return f"{address} is a reserved address"
-    if not address.is_global and not allow_private:
+    is_public = address.is_global and not any(address in network for network in _DEPRECATED)
+    if not is_public and not allow_private:
         return f"{address} is not a public address: say allow_private = true if it is meant"
     return None
 

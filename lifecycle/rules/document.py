@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from alluxio_lance.errors import InvalidArgument
 from alluxio_lance.values import Verb
@@ -339,8 +340,23 @@ def parse_rules(text: str) -> RuleSet:
     except tomllib.TOMLDecodeError as error:
         raise InvalidArgument(f"the rules are no TOML: {error}") from None
     except ValidationError as error:
-        faults = [f"{_place(each['loc'])}: {each['msg']}" for each in error.errors()]
+        faults = [f"{_place(each['loc'])}: {_fault(each)}" for each in error.errors()]
         raise InvalidArgument("the rules have faults:\n  " + "\n  ".join(faults), faults=faults) from None
+
+
+def _fault(found: ErrorDetails) -> str:
+    """Say a fault in the words of who writes the document, where pydantic's are those of who wrote this file."""
+    match found["type"]:
+        case "extra_forbidden":
+            return "there is no such key"
+        case "missing":
+            return "this key must be there"
+        case "union_tag_invalid":
+            context = found["ctx"]
+            return f"there is no kind {context['tag']!r}: it may be {context['expected_tags']}"
+        case "union_tag_not_found":
+            return "it must say its kind"
+    return found["msg"].removeprefix("Value error, ")
 
 
 def _place(path: tuple[int | str, ...]) -> str:

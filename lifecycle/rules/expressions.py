@@ -14,6 +14,8 @@ from typing import Any, Final
 
 import cel
 
+from alluxio_lance.lifecycle.rules.conjuncts import conjuncts
+
 __all__ = ["Expression", "Faulty", "Seen", "plain"]
 
 _LONGEST: Final = 2000
@@ -79,7 +81,7 @@ class Expression:
         """Evaluate it.
 
         Without a ``current`` version (its value is None) a comparison with one holds: there is nothing that the new
-        version could be worse than. What else the expression reads must be there all the same.
+        version could be worse than. What else the expression reads must be there all the same, and hold.
 
         Raises
         ------
@@ -91,12 +93,20 @@ class Expression:
         try:
             answer = self._program.execute(data)
         except Exception as error:  # noqa: BLE001 - the library raises whatever fits: each means that there is no answer
-            if self.uses("current") and data.get("current") is None and not self._missing(data):
+            if self.uses("current") and data.get("current") is None and self._holds_alone(data):
                 return Seen(self.text, holds=True, values=seen, note="there is no current version to compare with")
             raise Faulty(f"{self._reason(error, data)}; it saw {_brief(seen)}") from None
         if not isinstance(answer, bool):
             raise Faulty(f"it gives {plain(answer)!r}, not true or false")
         return Seen(self.text, holds=answer, values=seen)
+
+    def _holds_alone(self, data: dict[str, Any]) -> bool:
+        """Tell whether only the comparison with a version that there is not stands in the way of an answer.
+
+        In CEL an error beside a true part is an error, whichever part it came from: so each part is asked by itself, and
+        one that compares, with the version in place of the one that there is not, must at least go together with it.
+        """
+        return not self._missing(data) and all(_is_sound(part, data) for part in conjuncts(self.text))
 
     def _missing(self, data: Mapping[str, Any]) -> list[str]:
         return [_spell(path) for path in self.paths if path[0] != "current" and _look(data, path) is _ABSENT]
@@ -108,6 +118,17 @@ class Expression:
         if isinstance(error, TypeError):
             return "the kinds of its values do not go together (numbers are doubles: write 1.0 beside + - * /, not 1)"
         return str(error).partition("\n")[0]
+
+
+def _is_sound(part: str, data: dict[str, Any]) -> bool:
+    compares = any(path[0] == "current" for path in _paths(part, frozenset(data)))
+    try:
+        answer = cel.compile(part).execute({**data, "current": data} if compares else data)
+    except (KeyError, IndexError):
+        return compares
+    except Exception:  # noqa: BLE001 - as above: whatever it is, there is no answer
+        return False
+    return compares or answer is True
 
 
 class _Absent:

@@ -51,7 +51,7 @@ class Leftovers:
         """
         if not self._is_ours(operation):
             return False
-        return self._catalog.try_lock(operation.type, operation.name, operation.id, self._journal.ttl) is None
+        return self._catalog.try_lock(operation.type, operation.name, operation.id, self._journal.lock_ttl) is None
 
     def _is_ours(self, operation: Operation) -> bool:
         found = self._catalog.operation(operation.id)
@@ -110,20 +110,20 @@ class Leftovers:
     def sweep(self, line: Line, operation: Operation) -> None:
         """Remove what earlier writes left; an error is logged, and the next update tries again."""
         try:
-            self._sweep(line, self._needless(line))
+            self._sweep(line, self._needless(line, but=operation.id))
         except AlluxioLanceError as error:
             _log.warning("what earlier updates left could not be removed", operation=operation.id, reason=error.message)
 
-    def _needless(self, line: Line, *, also: str | None = None) -> set[int]:
+    def _needless(self, line: Line, *, also: str | None = None, but: str | None = None) -> set[int]:
         """List what nobody needs: steps back once the version that followed is there, and what was undone.
 
-        ``also`` names an operation whose versions count as undone.
+        ``also`` names an operation whose versions count as undone, ``but`` one whose versions do not.
         """
         writers = self._store.writers(line.location, besides=line.known)
         return {
             version
             for version, writer in writers.items()
-            if (writer is not None and writer == also) or self._is_needless(writer)
+            if writer is not None and writer != but and (writer == also or self._is_needless(writer))
         }
 
     def _sweep(self, line: Line, going: Iterable[int], *, files: bool = False) -> None:
@@ -132,6 +132,8 @@ class Leftovers:
         Versions that somebody wrote past the manager stay: they are not ours to remove.
         """
         gone = set(going)
+        if not gone and not files:
+            return
         latest = self._store.latest(line.location)
         if latest is not None and (files or gone - {latest}):
             self._store.sweep(line.location, [version for version in range(1, latest + 1) if version not in gone])

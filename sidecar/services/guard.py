@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 from urllib.parse import unquote
 from weakref import WeakKeyDictionary
@@ -73,6 +73,10 @@ class Authenticates(Protocol):
 class _Caller:
     identity: Identity
     peer: Peer | None
+    renew: Callable[[grpc.ServicerContext], _Caller] | None = None
+    """Finds out anew, for a lasting call."""
+    since: float = 0.0
+    """When that was done last, by the monotonic clock."""
 
 
 _CALLERS: Final[WeakKeyDictionary[grpc.ServicerContext, _Caller]] = WeakKeyDictionary()
@@ -82,14 +86,18 @@ _CALLERS: Final[WeakKeyDictionary[grpc.ServicerContext, _Caller]] = WeakKeyDicti
 def identity(context: grpc.ServicerContext) -> Identity:
     """Return who makes a call: the bearer of its token, else the user of the process.
 
+    In a lasting call that is found out anew again and again, since roles are taken away and tokens revoked meanwhile.
+
     Raises
     ------
     PermissionDenied
-        When the call did not come through the `Guard`.
+        When the call did not come through the `Guard`, or its token does not hold any more.
     """
     found = _CALLERS.get(context)
     if found is None:
         raise PermissionDenied("nobody knows who makes this call: it did not come through the guard")
+    if found.renew is not None and time.monotonic() - found.since >= _RENEWED:
+        found = _CALLERS[context] = found.renew(context)
     return found.identity
 
 
@@ -153,7 +161,7 @@ class Guard(grpc.ServerInterceptor):
         def many(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
             with self._watched(context, method):
                 items = behaviour(request, context)
-                yield from self._renewing(items, context) if name in _PATIENT else items
+                yield from _renewing(items, context) if name in _PATIENT else items
 
         make = _MAKERS[handler.request_streaming, handler.response_streaming]
         return make(
@@ -165,7 +173,8 @@ class Guard(grpc.ServerInterceptor):
     @contextmanager
     def _watched(self, context: grpc.ServicerContext, method: str) -> Iterator[None]:
         try:
-            _CALLERS[context] = self._identified(context)
+            patient = method.rpartition("/")[2] in _PATIENT
+            _CALLERS[context] = self._lasting(context) if patient else self._identified(context)
             if not _is_local(context) and not method.startswith(_FROM_AFAR):
                 raise _needs_door(method)
             with self._admitted(long=method.rpartition("/")[2] in _LONG):
@@ -195,16 +204,13 @@ class Guard(grpc.ServerInterceptor):
             peer = self._peers.find(session)
             return _Caller(self._authenticator.user(peer.user, peer.uid, peer.pid), peer)
         known = None if session is None else self._peers.find(session)
-        return _Caller(self._authenticator.bearer(header, f"unix:pid={known.pid}" if known else "unix"), known)
+        bearer = self._authenticator.bearer(header, f"unix:pid={known.pid}" if known else "unix")
+        if known is not None:
+            self._peers.show(known.session, header)
+        return _Caller(bearer, known)
 
-    def _renewing(self, items: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
-        """Pass a lasting answer on for as long as the caller is still who he was."""
-        checked = time.monotonic()
-        for item in items:
-            if time.monotonic() - checked >= _RENEWED:
-                _CALLERS[context] = self._identified(context)
-                checked = time.monotonic()
-            yield item
+    def _lasting(self, context: grpc.ServicerContext) -> _Caller:
+        return replace(self._identified(context), renew=self._lasting, since=time.monotonic())
 
     @contextmanager
     def _admitted(self, *, long: bool) -> Iterator[None]:
@@ -229,6 +235,13 @@ _MAKERS: Final[dict[tuple[bool, bool], Callable[..., grpc.RpcMethodHandler[Any, 
     (True, False): grpc.stream_unary_rpc_method_handler,
     (True, True): grpc.stream_stream_rpc_method_handler,
 }
+
+
+def _renewing(items: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
+    """Pass a lasting answer on for as long as the caller is still somebody."""
+    for item in items:
+        identity(context)
+        yield item
 
 
 def _is_local(context: grpc.ServicerContext) -> bool:

@@ -53,7 +53,7 @@ def open_embedded(root: str | PathLike[str]) -> LocalManager:
     except OSError as error:
         raise InvalidArgument(f"{folder} cannot be the root folder: {error.strerror}") from error
     settings = Settings(root=folder)
-    store = LanceStore.local(tables_folder(folder), settings.cold or None, settings.cold_options)
+    store = LanceStore.at(settings.store, tables_folder(folder), settings.cold or None, settings.cold_options)
     manager = LocalManager(DatabaseCatalog.open(catalog_url(folder)), store)
     try:
         manager.reconcile()

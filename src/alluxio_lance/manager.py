@@ -188,8 +188,13 @@ class ResourceManager(ABC):
     ) -> Version:
         """Make an earlier version active again; without ``version`` the one that was active before. Moves no data.
 
-        No gate is asked: a way back must always be open. A stage that goes with activation (production, by default)
+        No gate is asked: a way back must always be open. So it leads only to versions that were active before. A stage that goes with activation (production, by default)
         moves with the pointer.
+
+        Raises
+        ------
+        InvalidArgument
+            When the version was never active: `activate_resource` asks its gates.
         """
 
     # -- the cold tier ---------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -16,9 +16,15 @@ __all__ = ["LanceTable"]
 class LanceTable:
     """One version of a dataset, pinned: later updates do not change what this handle shows."""
 
-    def __init__(self, version: Version, open_lance: Callable[[Version], Any]) -> None:
+    def __init__(
+        self,
+        version: Version,
+        open_lance: Callable[[Version], Any],
+        storage_options: Mapping[str, str] | None = None,
+    ) -> None:
         self._version = version
         self._open_lance = open_lance
+        self._storage_options = dict(storage_options or {})
 
     @property
     def info(self) -> Version:
@@ -64,6 +70,11 @@ class LanceTable:
     def metadata(self) -> dict[str, Any]:
         """The metadata that came with the version."""
         return dict(self._version.metadata)
+
+    @property
+    def storage_options(self) -> dict[str, str]:
+        """What ``lance.dataset`` needs beside the location, for who opens the table by hand; empty for a folder."""
+        return dict(self._storage_options)
 
     def to_lance(self) -> Any:
         """Open it as a ``lance.LanceDataset`` at this version.

@@ -6,13 +6,14 @@ import getpass
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Final, Self
 from urllib.parse import parse_qsl, urlsplit
 
 from alluxio_lance.errors import InvalidArgument, NotFound
 from alluxio_lance.storage.alluxio.namespace import Namespace
-from alluxio_lance.storage.place import LanceAddress, Patch, check_location
+from alluxio_lance.storage.place import CommitLock, LanceAddress, Patch, check_location
 from alluxio_lance.storage.s3 import S3Bucket
 
 __all__ = ["AlluxioAddress", "AlluxioPlace"]
@@ -82,11 +83,9 @@ class AlluxioPlace:
     therefore hold the catalog's commit lock, and tell Lance so.
     """
 
-    conditional_puts: Final = False
-    """Whether Lance may leave it to the place that only one of two commits gets a number."""
-
     def __init__(self, address: AlluxioAddress) -> None:
         self.where = address
+        self._guard: Callable[[str], None] = _nobody
         self.namespace = Namespace(address.host, address.proxy)
         bucket, _, prefix = address.folder.strip("/").partition("/")
         self._bucket = S3Bucket(
@@ -128,6 +127,20 @@ class AlluxioPlace:
         found = self._bucket.address(location)
         # One request per object: the service answers a bulk delete with a list that Lance cannot read when it is empty.
         return LanceAddress(found.uri, {**found.storage_options, "aws_disable_bulk_delete": "true"})
+
+    def commit_lock(self, location: str) -> CommitLock:
+        """Return what asks, before a commit becomes visible, whether the writer still has the resource."""
+
+        @contextmanager
+        def lock(_: int) -> Iterator[None]:
+            self._guard(location)
+            yield
+
+        return lock
+
+    def guard_commits(self, guard: Callable[[str], None]) -> None:
+        """Have ``guard`` asked before each commit."""
+        self._guard = guard
 
     def files(self, location: str) -> dict[str, int]:
         """List the table's files; half-written ones of the S3 service are left out."""
@@ -184,6 +197,23 @@ class AlluxioPlace:
         self.namespace.remove(path)
         return True
 
+    def has_cache(self) -> bool:
+        """Return True: the workers keep what was written or read."""
+        return True
+
+    def cool(self, location: str, paths: Iterable[str]) -> int:
+        """Let the workers drop files; a pinned one stays until its pin is taken off."""
+        freed = 0
+        for path in paths:
+            full = self.path(location, path)
+            try:
+                freed += self.namespace.status(full).length
+                self.namespace.free(full)
+            except NotFound:
+                # Removed in between: nothing of it is cached.
+                continue
+        return freed
+
     def spool(self) -> IO[bytes]:
         """Open a file without a name on the local disk."""
         return tempfile.TemporaryFile()
@@ -191,3 +221,7 @@ class AlluxioPlace:
     def free_bytes(self) -> int | None:
         """Return None: the under-store does not tell."""
         return None
+
+
+def _nobody(location: str) -> None:
+    """Ask nobody: as long as no manager is over the store, its caller is the only writer."""

@@ -44,7 +44,7 @@ def test_a_held_version_is_not_fenced(catalog, clock, shelf):
     catalog.fence(archive, *WHAT, ["1.0.0"])
 
 
-@pytest.mark.parametrize("end", ["commit", "abandon"])
+@pytest.mark.parametrize("end", ["commit", "abandon", "unfence"])
 def test_a_fence_ends_with_its_operation(catalog, shelf, end):
     """However it ends; the fences of others stay."""
     first, second = shelf.begun(Verb.ARCHIVE), shelf.begun(Verb.ARCHIVE)
@@ -52,8 +52,10 @@ def test_a_fence_ends_with_its_operation(catalog, shelf, end):
     catalog.fence(second, *WHAT, ["1.1.0"])
     if end == "commit":
         catalog.commit(first, shelf.change(Verb.ARCHIVE), locked=False)
-    else:
+    elif end == "abandon":
         catalog.abandon(first, "the cold tier is full")
+    else:
+        catalog.unfence(first)
     catalog.hold(shelf.holder("1.0.0"), 30)
     with pytest.raises(Restoring):
         catalog.hold(shelf.holder("1.1.0"), 30)
@@ -85,6 +87,18 @@ def test_nothing_is_moved_to_a_fenced_version(catalog, shelf, change):
     shelf.commit(shelf.change(stages={"1.0.0": None}))
     catalog.commit(archive, shelf.change(**change), locked=False)
     assert shelf.find().semver == change.get("activate", "1.2.0")
+
+
+def test_a_fenced_version_is_not_deleted(catalog, shelf):
+    """Whoever works on it has its rows half here, half there. Its own operation may, and others when that has ended."""
+    archive = shelf.begun(Verb.ARCHIVE)
+    catalog.fence(archive, *WHAT, ["1.0.0"])
+    gone = shelf.change(Verb.DELETE, states={"1.0.0": State.DELETED})
+    with pytest.raises(Conflict, match=f"1.0.0 is about to go, operation {archive[:8]}"):
+        shelf.commit(gone)
+    catalog.abandon(archive, "the cold tier is full")
+    shelf.commit(gone)
+    assert "1.0.0" not in shelf.states()
 
 
 def test_a_fenced_version_that_is_removed_takes_its_fence_along(catalog, shelf):

@@ -45,6 +45,30 @@ def test_the_next_command_fits_the_report(report, promotion, steps):
         assert text.startswith(beginning)
 
 
+def expectation(*expressions, **details):
+    """Make the report of a gate whose expressions had no answer."""
+    wrong = [{"expression": "…", "holds": None, "error": error} for error in expressions]
+    return result("error") | {"details": {"expressions": wrong, **details}}
+
+
+def test_it_is_the_version_compared_with_that_must_be_measured():
+    """When that one lacks the metric no measurement of the new one helps."""
+    lacks = expectation("there is no current.metrics.accuracy; it saw …", current="1.0.0")
+    found = next_steps({"report": [lacks]}, "al", "datasets/x@1.1.0", AGAIN)
+    assert found == ["next: al measure datasets/x@1.0.0 NAME=VALUE, which the gate compares with", f"then: al {AGAIN}"]
+    both = expectation("there is no current.metrics.a", "there is no metrics.b", current="1.0.0")
+    found = next_steps({"report": [both]}, "al", "datasets/x@1.1.0", AGAIN)
+    assert [step.split()[3] for step in found[:2]] == ["datasets/x@1.0.0", "datasets/x@1.1.0"]
+
+
+def test_a_new_version_that_was_kept_aside_is_named():
+    """`update` names none, and `measure datasets/x` would measure the active one."""
+    details = {"report": [result("failed")], "version": "1.1.0"}
+    found = next_steps(details, "al", "datasets/x", "activate datasets/x@VERSION")
+    assert found[0].startswith("next: al measure datasets/x@1.1.0 NAME=VALUE")
+    assert found[1] == "then: al activate datasets/x@1.1.0"
+
+
 def test_a_refusal_without_gates_is_left_as_it_is(tmp_path):
     """Its sentence says what to do."""
     session = Session(None, tmp_path, console(), console(stderr=True))

@@ -37,7 +37,6 @@ def run(*words):
         (InvalidURI("wrong\n  here\n  ^", place=2), 2, "InvalidURI", "\n  ^"),
         (ZeroDivisionError("by zero"), 1, "Internal", "please report it"),
         (PermissionError(13, "Permission denied", "/root"), 1, "Unavailable", "/root: Permission denied"),
-        (Abort(), 1, "Aborted", "stopped before"),
     ],
 )
 def test_an_error_is_one_message_and_its_code(failing, error, code, kind, says):
@@ -68,6 +67,13 @@ def test_the_trace_comes_on_request(failing, monkeypatch):
         CliRunner().invoke(application, ["list"], catch_exceptions=False)
 
 
+def test_ctrl_c_at_a_question_ends_with_130(failing):
+    """On a line of its own; nothing was changed, and that is no failure of the system."""
+    failing(Abort())
+    result = run("list")
+    assert (result.exit_code, result.stdout, result.stderr) == (130, "", "\ninterrupted\n")
+
+
 def test_ctrl_c_ends_with_130(failing):
     """And one word on stderr, none with ``--json``."""
     failing(KeyboardInterrupt())
@@ -84,7 +90,7 @@ def test_ctrl_c_ends_with_130(failing):
         (["list", "--nope"], "No such option"),
         (["list", "--address", "x"], "--address stands before the command"),
         (["show"], "Missing argument"),
-        (["update", "datasets/x", "--mode", "replace"], "replace"),
+        (["update", "datasets/x", "--mode", "replace"], "'--mode': 'replace' is not one of"),
         (["--address", "/run/x", "--embedded", "y", "list"], "exclude each other"),
         (["--address", "here", "list"], "no address of a sidecar"),
     ],

@@ -198,7 +198,7 @@ def test_every_command_has_a_help_text():
     names = [command.name for command in application.registered_commands]
     wanted = """
         activate alert approve archive bench branch delete demo deprecate doctor history label list measure merge
-        promote promotions purge reconcile register reject restore rollback show tag unbranch undelete untag up update
+        mount promote promotions purge reconcile register reject restore rollback show tag unbranch undelete unmount untag up update
         whoami
     """
     assert sorted(names) == wanted.split()

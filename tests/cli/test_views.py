@@ -10,11 +10,12 @@ from rich.console import Console
 from alluxio_lance.cli.access_view import tokens_view
 from alluxio_lance.cli.gate_view import gate_table, promotion_view, promotions_view
 from alluxio_lance.cli.governance_records import gate_record, identity_record, promotion_record, token_record
+from alluxio_lance.cli.history_view import history_view
 from alluxio_lance.cli.policy_view import policy_view
 from alluxio_lance.cli.storage_view import storage_view
 from alluxio_lance.cli.upkeep_records import finding_record, plan_record, storage_record
 from alluxio_lance.cli.version_view import version_view
-from alluxio_lance.cli.views import deleted_view, history_view, list_view
+from alluxio_lance.cli.views import deleted_view, list_view
 from alluxio_lance.governance import Decision, GateResult, Identity, Promotion, PromotionState, Token, Verdict
 from alluxio_lance.upkeep import Action, Planned, PolicyPlan, StorageReport, VersionStorage
 from alluxio_lance.values import Event, Finding, Kind, Outcome, Resource, State, Verb, Version
@@ -340,6 +341,27 @@ def test_a_list_shows_stages_and_labels_where_there_are_any(width):
     assert "=" not in plain
 
 
+def test_a_list_breaks_no_name_of_an_ordinary_length():
+    """On 80 columns, beside a stage: who reads a list wants to copy names from it."""
+    long = resource(name="traffic-signs", labels={"promote": "automatic"}, active=version(stage="production"))
+    text = shown(list_view([long], NOW), 80)
+    assert "datasets/traffic-signs" in text
+    assert "promote=automatic" in text
+
+
+def test_stages_are_not_broken_beside_the_versions_of_a_branch():
+    """The message makes room for them."""
+    versions = [
+        version(stage="archived", message="a thousand more"),
+        version("1.0.0", stage="production", tags=("golden",)),
+        version("1.0.0-exp.2", branch="exp"),
+    ]
+    text = shown(version_view(versions[0], None, versions, NOW), 80)
+    assert max(map(len, text.splitlines())) <= 80
+    for word in ("archived", "production", "golden"):
+        assert word in text.partition("Versions")[2]
+
+
 def test_what_was_deleted_says_until_when_it_can_come_back():
     """The moment, and how far off it is."""
     text = shown(deleted_view([resource(purge_at=NOW + timedelta(days=7)), resource(name="x")], NOW))
@@ -402,6 +424,39 @@ def test_a_history_shows_stages_origins_and_what_was_denied(width):
     assert flowed.count("production") == 1
     assert "stage" not in shown(history_view(events, NOW), width)
     assert "datasets/rows" in shown(history_view(events, NOW, whole_name=True), 200)
+
+
+def turned_back():
+    """Return the events of a promotion with the pointer and of its rollback, and the promotions."""
+    events = [
+        event(1, Verb.PROMOTE, semver="1.0.0", before="1.0.0+x", after="1.0.0+x"),
+        event(2, Verb.PROMOTE, before="1.0.0+x", after="1.1.0+x"),
+        event(3, Verb.ROLLBACK, semver="1.0.0", before="1.1.0+x", after="1.0.0+x"),
+        event(4, Verb.ROLLBACK, semver="1.0.0", before="1.0.0+x", after="1.0.0+x"),
+    ]
+    done = {"state": PromotionState.DONE, "results": ()}
+    moves = [
+        promotion(semver="1.0.0", origin=None, to="validation", decided_at=events[0].at, **done),
+        promotion(decided_at=events[1].at, **done),
+    ]
+    return events, moves
+
+
+@WIDTHS
+def test_a_history_tells_the_stage_that_a_rollback_took_along(width):
+    """Only a stage that came with the pointer, and only where the pointer moved."""
+    events, moves = turned_back()
+    now = [version("1.0.0", stage="production"), version("1.1.0", stage="archived")]
+    flowed = " ".join(shown(history_view(events, NOW, moves, now), width).split())
+    assert flowed.count("production: 1.1.0 → 1.0.0") == 1
+    assert "validation: " not in flowed
+
+
+def test_a_history_says_nothing_that_the_versions_deny():
+    """The rules have changed: the stage goes with the pointer no more."""
+    events, moves = turned_back()
+    now = [version("1.0.0", stage="validation"), version("1.1.0", stage="production")]
+    assert "production: " not in shown(history_view(events, NOW, moves, now))
 
 
 @pytest.mark.parametrize(

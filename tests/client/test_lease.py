@@ -124,6 +124,25 @@ def test_no_sidecar(tmp_path):
         Table.open("alluxio://datasets/x", None, str(tmp_path))
 
 
+SCRIPT = """
+import sys
+import alluxio_lance as al
+from alluxio.torch import Dataset
+ds = Dataset("alluxio://datasets/leases/ending", address=sys.argv[1])
+table = al.ResourceManager.connect(sys.argv[1]).get_resource("datasets", "leases/ending")
+print(len(ds), table.to_lance().count_rows())
+"""
+
+
+@pytest.mark.torch
+def test_a_script_that_ends_with_everything_open_ends_quietly(node):
+    """Modules are gone when the last objects go: the kernel closes what they held, and nobody is told."""
+    node.register("leases/ending", DATA)
+    command = [sys.executable, "-P", "-c", SCRIPT, node.at]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "9000 9000\n", "")
+
+
 def test_a_forgotten_lease_is_a_warning(make_table):
     """A lease that nobody closes warns when it is collected, and its descriptors are closed."""
     table = make_table(DATA)

@@ -40,6 +40,8 @@ class ModelResource:
     versions: dict[str, ModelVersion] = field(default_factory=dict)
     active: str | None = None
     before: list = field(default_factory=list)
+    been: set = field(default_factory=set)
+    """Versions that were active."""
     hidden: bool = False
     purged: bool = False
 
@@ -62,6 +64,7 @@ class ModelResource:
             self.versions[self.active].state = State.REGISTERED
         self.active = semver
         if semver:
+            self.been.add(semver)
             self.versions[semver].state = State.ACTIVE
 
     def add(self, semver, version, *, activate):

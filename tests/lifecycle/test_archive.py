@@ -90,9 +90,10 @@ def test_what_cannot_be_archived_is_refused(manager, selector, error, says):
 def test_an_archived_version_is_not_archived_again(manager):
     """Nor deprecated: it has to come back first."""
     manager.archive_resource("datasets", "a", "1.0.0")
-    for verb in (manager.archive_resource, manager.deprecate_resource):
-        with pytest.raises(InvalidArgument, match="restore it first"):
-            verb("datasets", "a", "1.0.0")
+    with pytest.raises(InvalidArgument, match="is archived already"):
+        manager.archive_resource("datasets", "a", "1.0.0")
+    with pytest.raises(InvalidArgument, match="restore it first"):
+        manager.deprecate_resource("datasets", "a", "1.0.0")
 
 
 def test_a_repeated_request_gets_the_first_answer(manager):

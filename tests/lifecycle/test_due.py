@@ -106,7 +106,7 @@ def test_reasons_name_time_and_limit():
         (timedelta(hours=36), "36 hours"),
         (timedelta(minutes=119), "119 minutes"),
         (timedelta(seconds=90), "90 seconds"),
-        (timedelta(seconds=1), "1 seconds"),
+        (timedelta(seconds=1), "1 second"),
         (timedelta(0), "0 seconds"),
     ],
 )

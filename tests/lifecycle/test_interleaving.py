@@ -55,6 +55,13 @@ class Model:
     archived: set = field(default_factory=set)
     stages: dict = field(default_factory=dict)
     tags: dict = field(default_factory=dict)
+    been: set = field(default_factory=set)
+    """What was active before."""
+
+    def point(self, semver):
+        """Move the pointer."""
+        self.been.add(self.active)
+        self.active = semver
 
     def seen(self):
         """Write it as `look` writes the world."""
@@ -80,14 +87,21 @@ def do_update(model, tick, begun=None):
     semver = f"1.{minor}.0"
     model.rows[semver] = base.rows[base.active] + Counter([tick])
     if base.active == model.active:
-        model.active = semver
+        model.point(semver)
 
 
 def do_point(model, semver, begun=None):
     """The pointer moves, to what is hot."""
     if semver in model.archived:
         raise Refused
-    model.active = semver
+    model.point(semver)
+
+
+def do_roll_back(model, semver, begun=None):
+    """The pointer moves, to where it was before."""
+    if semver not in model.been | {model.active}:
+        raise Refused
+    do_point(model, semver, begun)
 
 
 def do_tag(model, semver, tag, move, begun=None):
@@ -124,7 +138,7 @@ def do_restore(model, semver, begun=None):
 MODEL = {
     "update": do_update,
     "activate": do_point,
-    "rollback": do_point,
+    "rollback": do_roll_back,
     "tag": do_tag,
     "promote": do_promote,
     "archive": do_archive,
@@ -311,7 +325,9 @@ def test_two_managers_do_what_one_would(prepared, pairs):
     with tempfile.TemporaryDirectory(dir=HERE) as folder:
         root = Path(folder) / "root"
         shutil.copytree(prepared, root)
-        model = Model(rows={f"1.{n}.0": Counter(range(n + 1)) for n in range(3)}, active="1.2.0")
+        model = Model(
+            rows={f"1.{n}.0": Counter(range(n + 1)) for n in range(3)}, active="1.2.0", been={"1.0.0", "1.1.0"}
+        )
         world, ticks = World(root), []
         try:
             for outer, inner in pairs:

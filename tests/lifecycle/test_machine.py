@@ -284,6 +284,8 @@ class Machine(RuleBasedStateMachine):
 
         def change(resources):
             resource = need(resources, name)
+            if verb == "rollback_resource" and semver not in resource.been:
+                raise Refused
             resource.before.append(resource.active)
             resource.point(semver)
 
@@ -434,6 +436,7 @@ class Machine(RuleBasedStateMachine):
             resource = need(resources, name)
             resource.change(semver)
             resource.purged = True
+            resource.been.discard(semver)
             del resource.versions[semver]
 
         self.act(lambda manager: manager.purge_resource("datasets", name, semver), change, death, mending)

@@ -158,7 +158,7 @@ def test_deprecating_the_active_version_leaves_none_active(manager):
     assert manager.get_resource("datasets", "a", "1.0.0").state is State.DEPRECATED
     assert manager.activate_resource("datasets", "a", "1.0.0").state is State.ACTIVE
     manager.deprecate_resource("datasets", "a", "1.0.0")
-    with pytest.raises(InvalidArgument, match="can become"):
+    with pytest.raises(InvalidArgument, match="is deprecated already"):
         manager.deprecate_resource("datasets", "a", "1.0.0")
 
 

@@ -10,6 +10,7 @@ import alluxio_lance as al
 from alluxio_lance.errors import (
     Conflict,
     InvalidArgument,
+    NotActive,
     NotFound,
     PermissionDenied,
     PolicyDenied,
@@ -211,6 +212,56 @@ def test_several_approvals(manager):
     assert len(manager.list_promotions(state=PromotionState.WAITING)) == 0
 
 
+def test_approvals_are_of_what_was_shown(manager):
+    """When the metrics change after somebody has approved, he is asked again; what he says then counts."""
+    manager.set_rules(APPROVAL + "approvals = 2\n")
+    to_validation(manager, "1.0.0")
+    manager.measure_resource("datasets", "a", "1.0.0", {"accuracy": 0.9})
+    id = denied(manager, "1.0.0").details["promotion"]
+    bob, eve = person(manager, "bob", "releaser"), person(manager, "eve", "releaser")
+    bob.approve_promotion(id)
+    manager.measure_resource("datasets", "a", "1.0.0", {"accuracy": 0.1})
+    waiting = eve.approve_promotion(id)
+    assert waiting.state is PromotionState.WAITING
+    assert waiting.results[0].summary.startswith("0 of 2 approvals (before the metrics changed: bob@x, eve@x)")
+    assert eve.approve_promotion(id).state is PromotionState.WAITING
+    assert bob.approve_promotion(id).state is PromotionState.DONE
+    assert [each.by for each in manager.list_promotions()[0].decisions] == ["bob@x", "eve@x", "eve@x", "bob@x"]
+
+
+def test_nobody_approves_himself_under_another_name(manager):
+    """The same user of another node, and the token that somebody made, are he himself; so he does not count twice."""
+    manager.set_rules(APPROVAL + "approvals = 2\n")
+    to_validation(manager, "1.0.0")
+    maker = person(manager, "bob", "admin")
+    maker.issue_token("ci", ["releaser"])
+
+    def someone(actor):
+        return manager.acting_as(Identity(actor=actor, roles=("releaser",), method="peer", origin="somewhere"))
+
+    id = denied(maker, "1.0.0").details["promotion"]
+    for other in ("bob@x", "bob@y", "token:ci"):
+        with pytest.raises(PermissionDenied, match=r"asked for promotion .* himself"):
+            someone(other).approve_promotion(id)
+    maker.reject_promotion(id)
+    id = denied(manager, "1.0.0").details["promotion"]
+    for other in ("bob@x", "bob@y", "token:ci"):
+        assert someone(other).approve_promotion(id).state is PromotionState.WAITING
+    assert manager.list_promotions()[0].results[0].details["approved_by"] == ["bob@x"]
+    assert someone("oidc:bob@x").approve_promotion(id).state is PromotionState.DONE
+
+
+def test_request_ids_of_our_own_are_not_given_away(manager):
+    """Who could take the request id of a promotion, a restore or an automation could block it for ever."""
+    manager.set_rules(APPROVAL)
+    to_validation(manager, "1.0.0")
+    id = denied(manager, "1.0.0").details["promotion"]
+    for taken in (f"promotion:{id}", "restore:x", "automation:x"):
+        with pytest.raises(InvalidArgument, match="begins like those of this program"):
+            person(manager, "dev", "developer").tag_resource("datasets", "a", "1.0.0", "t", request_id=taken)
+    assert person(manager, "bob", "releaser").approve_promotion(id).state is PromotionState.DONE
+
+
 def test_roles_of_approvals(manager):
     """Each gate asks for its own role; the requester himself may where the rule says so."""
     rules = "[roles.legal]\ninherits = ['releaser']\n" + APPROVAL.replace("people", "law") + "role = 'legal'\n"
@@ -383,6 +434,70 @@ def test_gate_on_activation(manager):
         manager.update_resource("datasets", "a", pa.table({"x": [1]}), mode="overwrite")
     assert stand(manager)["1.2.0"] == (None, "registered")
     assert manager.update_resource("datasets", "a", pa.table({"x": [1, 2, 3]})).state is State.ACTIVE
+
+
+def test_rollback_is_no_way_around_the_gates(manager):
+    """It goes only where the pointer was before, in this life of the resource and of the version."""
+    manager.set_rules(ON_ACTIVATION.replace(">= 3", ">= 99"))
+    manager.update_resource("datasets", "a", pa.table({"x": [7]}), activate=False)
+    manager.deprecate_resource("datasets", "a", "1.2.0")
+    with pytest.raises(InvalidArgument, match=r"1\.2\.0 was never active, and a rollback asks no gate: activate it"):
+        manager.rollback_resource("datasets", "a", "1.2.0")
+    assert manager.rollback_resource("datasets", "a", "1.0.0").state is State.ACTIVE
+    assert manager.rollback_resource("datasets", "a", "1.1.0").state is State.ACTIVE
+    manager.rollback_resource("datasets", "a", "1.0.0")
+    for version in ("1.2.0", "1.1.0"):
+        manager.delete_resource("datasets", "a", version)
+        manager.purge_resource("datasets", "a", version)
+    again = manager.update_resource("datasets", "a", pa.table({"x": [3]}), version="1.1.0", activate=False)
+    with pytest.raises(InvalidArgument, match=r"1\.1\.0 was never active"):
+        manager.rollback_resource("datasets", "a", again.semver)
+    with pytest.raises(NotActive):
+        manager.rollback_resource("datasets", "a")
+
+
+def test_activation_is_no_promotion(manager):
+    """Who may promote to every stage may not activate."""
+    manager.set_rules('[roles.mover]\n[[roles.mover.grants]]\nverbs = ["promote"]\n')
+    with pytest.raises(InvalidArgument, match="'active' is no stage"):
+        promote(person(manager, "bob", "mover"), "1.0.0", ACTIVATION)
+    assert stand(manager)["1.0.0"] == (None, "registered")
+
+
+def test_gates_that_come_while_others_are_asked(manager, monkeypatch):
+    """A gate that an admin puts up while a slow one is asked is asked too."""
+    manager.set_rules(ON_ACTIVATION.replace(">= 3", ">= 1"))
+    keeper = manager._rooms.promoter._gates
+    judge = keeper.judge
+
+    def slow(gates, case):
+        results = judge(gates, case)
+        if len(gates) == 1:
+            manager.set_rules(ON_ACTIVATION.replace(">= 3", ">= 1") + ON_ACTIVATION.replace("big", "bigger"))
+        return results
+
+    monkeypatch.setattr(keeper, "judge", slow)
+    with pytest.raises(PolicyDenied, match="gate bigger"):
+        manager.activate_resource("datasets", "a", "1.0.0")
+
+
+def test_labels_that_decide_are_for_those_who_decide(manager):
+    """By a label nobody gets a grant or sheds a gate; other labels are free."""
+    manager.set_rules(
+        '[roles.vision]\n[[roles.vision.grants]]\nverbs = ["activate"]\nlabels = { team = "vision" }\n'
+        + ON_ACTIVATION
+        + 'labels = { tier = "gold" }\n'
+    )
+    manager.label_resource("datasets", "a", {"tier": "gold"})
+    dev = person(manager, "dev", "developer", "vision")
+    for labels in ({"team": "vision"}, {"tier": None, "free": "x"}):
+        with pytest.raises(PermissionDenied, match="grants, gates or automations go by it"):
+            dev.label_resource("datasets", "a", labels)
+    refused = manager.catalog.events(outcome=Outcome.DENIED, type="datasets", name="a")
+    assert [each.verb for each in refused] == [Verb.LABEL, Verb.LABEL]
+    assert dict(dev.label_resource("datasets", "a", {"free": "x"}).labels) == {"tier": "gold", "free": "x"}
+    with pytest.raises(PermissionDenied):
+        dev.activate_resource("datasets", "a", "1.0.0")
 
 
 def test_activation_by_approval(manager):

@@ -26,7 +26,7 @@ class LookingCalls(Calls):
             table = self._as(context).get_resource(request.type, request.name, request.selector or None)
         # The caller opens the table by itself, where nobody sees it.
         self._journal.note_read(request.type, request.name, table.semver)
-        return pb.GetResponse(version=wire.version(table.info))
+        return pb.GetResponse(version=wire.version(table.info), storage_options=table.storage_options)
 
     def Find(self, request: pb.FindRequest, context: grpc.ServicerContext) -> pb.FindResponse:
         found = self._as(context).find_version(request.type, request.name, request.selector or None)

@@ -151,6 +151,13 @@ def test_command_limits(case):
     assert said.details["output"].split() == ["256", "0", "11", str((64 << 20) // 512)]
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
+def test_command_of_another_user_has_few_processes(case):
+    """A fork bomb ends at a limit of that user's."""
+    said = judge_command(shell("grep processes /proc/self/limits"), case())
+    assert said.details["output"].split()[2:4] == ["256", "256"]
+
+
 def test_command_talks_without_end(case):
     """Output is read, and only its end kept."""
     limits = Limits(seconds=30, memory=1 << 30, environment={})

@@ -88,3 +88,31 @@ def test_plain():
     assert plain(7) == 7
     assert plain({"a": 1.5, "b": [1]}) == "{a: 1.5, b: [1]}"
     assert len(plain("x" * 1000)) == 200
+
+
+@pytest.mark.parametrize(
+    ("text", "metrics", "holds"),
+    [
+        ("metrics.a >= 0.9 && metrics.a >= current.metrics.a - 0.1", {"a": 0.95}, True),
+        ("(metrics.a >= 0.9 && (metrics.a > current.metrics.a))", {"a": 0.95}, True),
+        ("metrics.a >= current.metrics.a - 0.1 && metrics.t == 'a && b || (c'", {"a": 1, "t": "a && b || (c"}, True),
+        ("metrics.a >= 0.9 || metrics.a >= current.metrics.a", {"a": 0.5}, True),
+        ("metrics.a >= current.metrics.other", {"a": 0.5}, True),
+        ("metrics.a >= 0.9 && metrics.a >= current.metrics.a", {"a": 0.5}, False),
+        ("metrics.a >= 0.9 && metrics.a >= current.metrics.a", {"a": "high"}, None),
+        ("metrics.a >= 0.9 && metrics.a > current.metrics.a", {"a": "high"}, None),
+        ("(metrics.a >= 0.9 && metrics.a > current.metrics.a)", {"a": "high"}, None),
+        ("metrics.a >= current.metrics.a - 0.1", {"a": "high"}, None),
+        ("metrics.l[0] > 1.0 && metrics.a > current.metrics.a", {"a": 1, "l": []}, None),
+        ("metrics.l[size(metrics.l) - 1] > 1.0 && metrics.a > current.metrics.a", {"a": 1, "l": []}, None),
+    ],
+)
+def test_without_a_current_version_all_else_must_hold(text, metrics, holds):
+    """An error beside the comparison is one, though nothing is there to be compared with: it does not open the gate."""
+    expression = Expression(text, GATE_NAMES)
+    values = {"metrics": metrics, "metadata": {}, "version": {}, "current": None}
+    if holds is None:
+        with pytest.raises(Faulty):
+            expression.ask(values)
+    else:
+        assert expression.ask(values).holds is holds

@@ -152,6 +152,11 @@ FAULTS = {
         "access.issuers[0].roles.dev[0]",
         "no role 'x'",
     ),
+    "unknown key": ("initial_stag = 'x'", "initial_stag", "there is no such key"),
+    "missing key": ('[[gates]]\nkind = "approval"\non = ["activate"]', "gates[0].approval.name", "must be there"),
+    "unknown kind": (GATE + 'kind = "approvel"', "gates[0]", "no kind 'approvel': it may be 'expectation', "),
+    "no kind": (GATE, "gates[0]", "must say its kind"),
+    "no unit": ('[deletion]\ngrace = "7"', "deletion.grace", "deletion.grace: give a time"),
     "protected tag": ('[tags]\nprotected = ["a b"]', "tags.protected[0]", "can match no name"),
 }
 

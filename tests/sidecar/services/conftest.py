@@ -204,6 +204,7 @@ def opened(tmp_path, **options):
             peers=peers,
             leases=leases,
             announcements=announcements,
+            sees=options.pop("sees", lambda *_: None),
             instance=INSTANCE,
             node="here",
             **options,

@@ -66,6 +66,25 @@ def test_a_wish_is_fulfilled(monkeypatch):
             assert rung.acquire(timeout=10)
 
 
+def test_an_end_that_comes_while_a_wish_is_fulfilled_is_not_forgotten_with_it(monkeypatch):
+    """Else closing would wait for ever."""
+    monkeypatch.setattr(allocator, "trim", lambda: None)
+    trimmer = Trimmer(pause=0.0)
+
+    class Late(threading.Event):
+        def clear(self):
+            # What `close` does, between the look whether it was called and the end of the wish.
+            trimmer._closed.set()
+            self.set()
+            super().clear()
+
+    before, trimmer._wanted = trimmer._wanted, Late()
+    before.set()
+    trimmer._wanted.set()
+    trimmer._thread.join(10)
+    assert not trimmer._thread.is_alive()
+
+
 @pytest.mark.parametrize("name", ["_MALLOC_TRIM", "_MALLOPT"])
 def test_other_c_libraries_have_nothing_to_call(monkeypatch, name):
     """Without glibc both are no more than nothing."""

@@ -309,6 +309,24 @@ def test_subscribers_hear_of_changes(house):
         assert other.poll(5) == Activated("3.0.0", 3)
 
 
+def test_who_may_not_see_a_resource_is_not_told_of_it(open_house):
+    """The check is asked about the process, the connection lasts, and nothing is announced to it."""
+    asked = []
+
+    def sees(peer, type, name):
+        asked.append((peer.pid, type, name))
+        raise PermissionDenied("not for you")
+
+    with open_house(sees=sees) as house, ClientDoor.connect(house.address) as door:
+        house.announcements.active["datasets", "a"] = ("1.0.0", 1)
+        with pytest.raises(PermissionDenied, match="not for you"):
+            door.subscribe("datasets", "a")
+        assert asked == [(os.getpid(), "datasets", "a")]
+        house.door.announce("datasets", "a", ("1.1.0", 2))
+        house.door.settle()
+        assert door.poll(0) is None
+
+
 def test_a_subscriber_that_does_not_read_misses_all_but_the_newest(house):
     """Its socket fills up; the door keeps one event for it, the last."""
     with ClientDoor.connect(house.address) as slow, ClientDoor.connect(house.address) as quick:

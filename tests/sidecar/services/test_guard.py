@@ -62,6 +62,7 @@ class Failing(LifecycleServicer):
             raise self.error
         self.begun.release()
         self.go.wait(10)
+        self.callers.append((identity(context), local_peer(context)))
         yield pb.WatchResponse()
 
 
@@ -257,6 +258,23 @@ def test_a_lasting_call_ends_with_its_token(tmp_path, monkeypatch):
         with pytest.raises(grpc.RpcError) as caught:
             next(watch)
         assert received(caught).message == "revoked"
+
+
+def test_a_lasting_call_knows_the_roles_of_the_moment(tmp_path, monkeypatch):
+    """Whose roles were taken while nothing happened is told nothing of what happens next by them."""
+    monkeypatch.setattr(guard, "_RENEWED", 0.0)
+    with serving(tmp_path) as all_of_it:
+        watch = LifecycleStub(all_of_it.remote).Watch(pb.WatchRequest(), metadata=(("authorization", "Bearer a"),))
+        next(watch)
+        assert all_of_it.servicer.begun.acquire(timeout=10)
+        monkeypatch.setattr(
+            all_of_it.names,
+            "bearer",
+            lambda header, origin: Identity(actor=header, roles=("less",), method="token", origin=origin),
+        )
+        all_of_it.servicer.go.set()
+        next(watch)
+        assert [who.roles for who, _ in all_of_it.servicer.callers] == [("less",)]
 
 
 def test_a_context_that_the_guard_has_not_seen_is_nobody_s():
