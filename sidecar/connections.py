@@ -46,6 +46,8 @@ class Connection:
         self.number = number
         self.peer: Peer | None = None
         self.subscription: tuple[str, str] | None = None
+        self.told: object = None
+        """What its subscription was told last, so that nothing is told twice."""
         self.waiting = False
         """Whether the reply to its last request is still being made."""
         self.ending = False

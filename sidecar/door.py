@@ -351,12 +351,17 @@ class Door:
             connection.refuse(answer)
         else:
             connection.subscription = type, name
+            connection.told = answer
             self._subscribers.setdefault((type, name), set()).add(connection)
             connection.reply({"ok": True, "active": answer[0], "version": answer[1]})
         self._flush(connection)
 
     def _tell(self, type: str, name: str, announced: Announced) -> None:
         for connection in list(self._subscribers.get((type, name), ())):
+            # Who subscribed before the version was hot has heard of it already.
+            if connection.told == announced:
+                continue
+            connection.told = announced
             connection.announce({"event": "activated", "semver": announced[0], "version": announced[1]})
             self._flush(connection)
 

@@ -55,7 +55,7 @@ def test_roles_come_from_the_claim_in_whichever_form(issuer, groups, roles):
     ("claims", "why"),
     [
         ({"exp": int(time.time()) - 60}, "expired"),
-        ({"nbf": int(time.time()) + 600}, "not valid yet"),
+        ({"nbf": int(time.time()) + 86_400}, "not valid yet"),
         ({"aud": "another"}, "another audience"),
         ({"aud": None}, "lacks a claim|another audience"),
         ({"exp": None}, "lacks a claim"),
