@@ -154,6 +154,16 @@ class Namespace:
         except NotFound:
             return
 
+    def remove_empty(self, path: str) -> bool:
+        """Remove a folder if nothing is in it, and tell whether it is gone: Alluxio itself refuses one that is not empty."""
+        try:
+            self._patiently(path, lambda: self._client.delete(path, Delete(recursive=False)))
+        except NotFound:
+            return True
+        except Conflict:
+            return False
+        return True
+
     def rename(self, path: str, to: str) -> None:
         """Give a file or folder another place."""
         with self._faults(path):

@@ -143,7 +143,7 @@ class AlluxioPlace:
         self._guard = guard
 
     def files(self, location: str) -> dict[str, int]:
-        """List the table's files; half-written ones of the S3 service are left out."""
+        """List the table's files, and what uploads that were cut off have left."""
         top = f"{self.path(location)}/"
         try:
             found = self.namespace.list(top.rstrip("/"), recursive=True)
@@ -177,7 +177,7 @@ class AlluxioPlace:
             self.namespace.remove(self.path(location, path))
             folders.add(path.rpartition("/")[0])
         for folder in sorted(filter(None, folders), key=len, reverse=True):
-            self._remove_empty(self.path(location, folder))
+            self.namespace.remove_empty(self.path(location, folder))
 
     def drop(self, location: str) -> None:
         """Remove the table, its manifests first, and the folders above that are empty afterwards."""
@@ -185,17 +185,8 @@ class AlluxioPlace:
         for path in (f"{top}/{_MANIFESTS}", top):
             self.namespace.remove(path)
         parent = top.rpartition("/")[0]
-        while parent != self.where.folder and self._remove_empty(parent):
+        while parent != self.where.folder and self.namespace.remove_empty(parent):
             parent = parent.rpartition("/")[0]
-
-    def _remove_empty(self, path: str) -> bool:
-        try:
-            if self.namespace.list(path):
-                return False
-        except NotFound:
-            return True
-        self.namespace.remove(path)
-        return True
 
     def has_cache(self) -> bool:
         """Return True: the workers keep what was written or read."""

@@ -63,6 +63,18 @@ def test_files_move_and_go(namespace):
     assert namespace.list("/t") == []
 
 
+def test_only_an_empty_folder_is_removed_as_one(namespace):
+    """What somebody puts into it at that moment stays: the refusal is Alluxio's own."""
+    namespace.make_folder("/t/full")
+    namespace.make_folder("/t/empty")
+    put(namespace, "/t/full/f", b"x")
+    assert not namespace.remove_empty("/t/full")
+    assert namespace.status("/t/full/f").length == 1
+    assert namespace.remove_empty("/t/empty")
+    assert not namespace.exists("/t/empty")
+    assert namespace.remove_empty("/t/empty")
+
+
 def test_a_folder_of_the_disk_is_mounted_and_taken_out(namespace, tmp_path):
     """Its files are seen at once, and stay on the disk afterwards."""
     (tmp_path / "f").write_bytes(b"abc")
