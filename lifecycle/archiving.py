@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 import structlog
@@ -98,12 +99,8 @@ class Archiver:
         write = Write(operation=operation.id, actor=operation.actor, message=f"{version.semver} is archived")
         self._store.remove(self._table(version), [version.version], write)
         running.step("removed")
-        change = Change(
-            verb=operation.verb,
-            type=operation.type,
-            name=operation.name,
-            actor=operation.actor,
-            message=str(operation.params["message"]),
+        change = replace(
+            Change.of(operation, str(operation.params["message"])),
             about=version.semver,
             states={version.semver: State.ARCHIVED},
             unheld=(version.semver,),

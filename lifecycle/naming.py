@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from alluxio_lance.errors import AlreadyExists, Internal, InvalidArgument, InvalidURI, NotFound
@@ -42,12 +43,8 @@ class Namer:
         operation = running.operation
         self._check_free(tag, operation.type, operation.name)
         target = self._catalog.find(ResourceName(operation.type, operation.name, parse_selector(selector)))
-        change = Change(
-            verb=operation.verb,
-            type=operation.type,
-            name=operation.name,
-            actor=operation.actor,
-            message=message,
+        change = replace(
+            Change.of(operation, message),
             about=target.semver,
             tags={tag: target.semver},
             move_tags=move,
@@ -70,12 +67,8 @@ class Namer:
             raise NotFound(
                 f"no version of {operation.type}/{operation.name} has the tag {tag!r}; the tags there are: {have}"
             )
-        change = Change(
-            verb=operation.verb,
-            type=operation.type,
-            name=operation.name,
-            actor=operation.actor,
-            message=message,
+        change = replace(
+            Change.of(operation, message),
             about=target.semver,
             tags={tag: None},
         )
@@ -86,12 +79,8 @@ class Namer:
         operation = running.operation
         if self._catalog.resource(operation.type, operation.name) is None:
             raise NotFound(f"there is no {operation.type}/{operation.name} to label: see `alluxio-lance list`")
-        change = Change(
-            verb=operation.verb,
-            type=operation.type,
-            name=operation.name,
-            actor=operation.actor,
-            message=message,
+        change = replace(
+            Change.of(operation, message),
             labels=labels,
         )
         self._catalog.commit(running.id, change, locked=False)
@@ -100,12 +89,8 @@ class Namer:
         """Add metrics to a version; a value of None removes one. `check_metrics` comes first."""
         operation = running.operation
         target = self._catalog.find(ResourceName(operation.type, operation.name, parse_selector(selector)))
-        change = Change(
-            verb=operation.verb,
-            type=operation.type,
-            name=operation.name,
-            actor=operation.actor,
-            message=message,
+        change = replace(
+            Change.of(operation, message),
             about=target.semver,
             metrics={target.semver: metrics},
         )

@@ -185,11 +185,7 @@ def events_of(catalog: Catalog, type: str, name: str) -> list[Event]:
 
 def _change(running: Running, target: Version, message: str) -> Change:
     operation = running.operation
-    return Change(
-        verb=operation.verb,
-        type=operation.type,
-        name=operation.name,
-        actor=operation.actor,
-        message=message,
+    return replace(
+        Change.of(operation, message),
         about=target.semver,
     )

@@ -206,12 +206,8 @@ class Remover:
 
 
 def _change(operation: Operation) -> Change:
-    return Change(
-        verb=operation.verb,
-        type=operation.type,
-        name=operation.name,
-        actor=operation.actor,
-        message=str(operation.params["message"]),
+    return replace(
+        Change.of(operation, str(operation.params["message"])),
         about=operation.params["semver"],
     )
 

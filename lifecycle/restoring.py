@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 import structlog
@@ -131,12 +132,8 @@ class Restorer:
 
     def _commit(self, running: Running, version: Version) -> Version:
         operation = running.operation
-        change = Change(
-            verb=operation.verb,
-            type=operation.type,
-            name=operation.name,
-            actor=operation.actor,
-            message=str(operation.params["message"]),
+        change = replace(
+            Change.of(operation, str(operation.params["message"])),
             about=version.semver,
             reinstate=(version.semver,),
             cold={version.semver: None},

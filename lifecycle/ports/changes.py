@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 from alluxio_lance.governance import Promotion
+from alluxio_lance.lifecycle.ports.operations import Operation
 from alluxio_lance.values import State, Verb
 
 __all__ = ["Branch", "Change", "ColdCopy", "Draft", "Holder", "Snapshot", "StoredFile"]
@@ -139,6 +140,13 @@ class Change:
     """A branch to remove; its versions go by ``remove_versions``."""
     promotion: Promotion | None = None
     """A promotion to write, in the same transaction; one with the same id is replaced."""
+
+    @classmethod
+    def of(cls, operation: Operation, message: str) -> Self:
+        """Begin the change that an operation makes: whose it is, and to what."""
+        return cls(
+            verb=operation.verb, type=operation.type, name=operation.name, actor=operation.actor, message=message
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
