@@ -12,11 +12,14 @@ from alluxio_lance.client.remote.names import NameVerbs
 from alluxio_lance.client.remote.pointing import PointingVerbs
 from alluxio_lance.client.remote.removal import RemovalVerbs
 from alluxio_lance.client.remote.stages import StageVerbs
+from alluxio_lance.client.remote.warming import CacheVerbs
 
 __all__ = ["RemoteManager"]
 
 
-class RemoteManager(DataVerbs, PointingVerbs, ColdVerbs, StageVerbs, NameVerbs, RemovalVerbs, Governing, Looking):
+class RemoteManager(
+    DataVerbs, PointingVerbs, ColdVerbs, StageVerbs, NameVerbs, RemovalVerbs, CacheVerbs, Governing, Looking
+):
     """A manager whose work is done by a sidecar: this node's, or another's over the network."""
 
     def __init__(self, channel: Channel) -> None:

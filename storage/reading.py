@@ -11,6 +11,7 @@ import pyarrow as pa
 from alluxio_lance.errors import Corrupt, InvalidArgument, NotFound
 from alluxio_lance.storage.encoding import is_fixed_width, user_schema
 from alluxio_lance.storage.faults import lance_faults
+from alluxio_lance.ways import FileWay
 
 __all__ = ["LanceTableReader"]
 
@@ -38,6 +39,11 @@ class LanceTableReader:
     def num_rows(self) -> int:
         """The number of rows."""
         return self._num_rows
+
+    @property
+    def ways(self) -> Sequence[FileWay]:
+        """By which way each file is read."""
+        return ()
 
     def batches(self, columns: Sequence[str], *, batch_bytes: int = 8 << 20) -> Iterator[pa.RecordBatch]:
         """Stream all rows in order.

@@ -32,6 +32,7 @@ from alluxio_lance.storage.local import LocalRoot
 from alluxio_lance.storage.opening import open_latest, open_version, version_numbers
 from alluxio_lance.storage.place import Place
 from alluxio_lance.storage.reading import LanceTableReader
+from alluxio_lance.ways import CacheShare, Explanation
 
 __all__ = ["LanceStore"]
 
@@ -247,6 +248,28 @@ class LanceStore:
         """Remove a copy in the cold tier, whole or half; a missing one is no error."""
         self._cold.drop(cold)
 
+    def has_cache(self) -> bool:
+        """Tell whether there is a cache between the files and whoever reads them."""
+        return self._place.has_cache()
+
+    def warm(
+        self,
+        location: str,
+        version: int,
+        on_progress: OnProgress | None = None,
+        go_on: Callable[[], bool] = lambda: True,
+    ) -> CacheShare:
+        """Bring all files that a version needs into the cache."""
+        raise NotImplementedError
+
+    def share(self, location: str, version: int) -> CacheShare | None:
+        """Tell how much of a version is cached; None without a cache."""
+        raise NotImplementedError
+
+    def pin(self, location: str, versions: Sequence[int]) -> None:
+        """Keep the files of these versions, and of no others of the line, from being evicted."""
+        raise NotImplementedError
+
     def cool(self, location: str, version: int, keep: Sequence[int]) -> int:
         """Let the place's cache drop what of a version nobody in ``keep`` needs; return the bytes. Files stay.
 
@@ -298,7 +321,16 @@ class LanceStore:
         """Remove a table with everything in its folder; a missing one is no error."""
         self._place.drop(location)
 
-    def open(self, location: str, version: int) -> LanceTableReader:
+    def explain(self, location: str, version: int, known: Mapping[str, StoredFile]) -> Explanation:
+        """Tell by which way `open` would read each file now, and why."""
+        raise NotImplementedError
+
+    def open(
+        self,
+        location: str,
+        version: int,
+        known: Mapping[str, StoredFile] | None = None,
+    ) -> LanceTableReader:
         """Open a version for reading.
 
         Raises

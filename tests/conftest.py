@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,10 @@ import sqlalchemy as sa
 
 from alluxio_lance.address import Address
 from alluxio_lance.bench.servers import SERVERS, Server
+from alluxio_lance.errors import Unavailable
 from alluxio_lance.manager import ResourceManager
+from alluxio_lance.storage.alluxio.cluster import Cluster, ClusterPlan, Ports
+from alluxio_lance.storage.alluxio.cluster.jars import class_path, java
 from alluxio_lance.values import Version
 
 
@@ -165,3 +169,29 @@ def databases() -> Iterator[Databases]:
     opened = Databases()
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="session")
+def jars() -> None:
+    """Java and the jars, without which there is no Alluxio here; `make servers` brings both."""
+    try:
+        java()
+        class_path(lambda _: None)
+    except Unavailable as missing:
+        pytest.skip(missing.message)
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory, jars: None) -> Iterator[Cluster]:
+    """One real Alluxio for the whole run, started when the first test asks: small, quick, on ports that were free."""
+    folder = tmp_path_factory.mktemp("alluxio")
+    plan = ClusterPlan(folder=folder, ports=Ports.free(), tier_bytes=256 << 20, heap_bytes=256 << 20, small=True)
+    found = Cluster.start(plan)
+    yield found
+    found.stop()
+
+
+@pytest.fixture
+def alluxio(cluster: Cluster) -> str:
+    """The address of a store in it: an empty folder of the test's own."""
+    return cluster.uri.replace("/?", f"/lance-{uuid.uuid4().hex[:12]}/tables?")

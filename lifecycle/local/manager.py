@@ -22,6 +22,7 @@ from alluxio_lance.lifecycle.local.names import NameVerbs
 from alluxio_lance.lifecycle.local.removal import RemovalVerbs
 from alluxio_lance.lifecycle.local.rooms import Rooms
 from alluxio_lance.lifecycle.local.upkeep import Upkeep
+from alluxio_lance.lifecycle.local.warming import CacheVerbs
 from alluxio_lance.lifecycle.naming import Namer
 from alluxio_lance.lifecycle.pointing import Pointer
 from alluxio_lance.lifecycle.policies import Policies
@@ -38,7 +39,7 @@ from alluxio_lance.values import Verb
 __all__ = ["LocalManager"]
 
 
-class LocalManager(NameVerbs, DataVerbs, Automating, ColdVerbs, RemovalVerbs, Upkeep, Governing, Looking):
+class LocalManager(NameVerbs, DataVerbs, Automating, ColdVerbs, RemovalVerbs, Upkeep, CacheVerbs, Governing, Looking):
     """The lifecycle over a catalog and a store.
 
     Parameters

@@ -11,6 +11,7 @@ import pyarrow as pa
 from alluxio_lance.incoming import Source
 from alluxio_lance.lifecycle.ports.changes import ColdCopy, Snapshot, StoredFile
 from alluxio_lance.manager import OnProgress
+from alluxio_lance.ways import CacheShare, Explanation, FileWay
 
 __all__ = ["STEP_BACK", "Source", "Store", "TableReader", "Usage", "Write"]
 
@@ -29,6 +30,8 @@ class Usage:
     """By version: all files that it needs."""
     unique: Mapping[int, int]
     """By version: of these, the files that no other version of the table needs."""
+    cached: Mapping[int, int] | None = None
+    """By version: of ``total``, what lies in the cache; None without a cache."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +57,16 @@ class TableReader(Protocol):
         """The number of rows."""
         ...
 
+    @property
+    def ways(self) -> Sequence[FileWay]:
+        """By which way each file is read; one that fell back to the endpoint in the middle says so afterwards."""
+        ...
+
     def batches(self, columns: Sequence[str], *, batch_bytes: int = 8 << 20) -> Iterator[pa.RecordBatch]:
-        """Stream all rows in order; batches have about ``batch_bytes``."""
+        """Stream all rows in order; batches have about ``batch_bytes``.
+
+        `Unavailable` when nothing comes for a long time: no read hangs for ever.
+        """
         ...
 
     def close(self) -> None:
@@ -169,10 +180,40 @@ class Store(Protocol):
         """Remove a copy in the cold tier, whole or half; a missing one is no error."""
         ...
 
+    def has_cache(self) -> bool:
+        """Tell whether there is a cache between the files and whoever reads them; `warm` and its like need one."""
+        ...
+
+    def warm(
+        self,
+        location: str,
+        version: int,
+        on_progress: OnProgress | None = None,
+        go_on: Callable[[], bool] = lambda: True,
+    ) -> CacheShare:
+        """Bring all files that a version needs into the cache, those that are there already excepted.
+
+        Progress has the step ``cache`` and counts bytes; ``go_on`` is asked between files and ends it early. A version
+        larger than the cache is not forced into it. Returns what is cached in the end. Without a cache it does nothing
+        and says that all is there. `Unavailable` when the cache does not answer.
+        """
+        ...
+
+    def share(self, location: str, version: int) -> CacheShare | None:
+        """Tell how much of a version is cached; None without a cache."""
+        ...
+
+    def pin(self, location: str, versions: Sequence[int]) -> None:
+        """Keep the files of these versions, and of no others of the line, from being evicted; idempotent.
+
+        Without a cache it does nothing.
+        """
+        ...
+
     def cool(self, location: str, version: int, keep: Sequence[int]) -> int:
         """Let caches between the disk and here drop what of the versions only this one needs; return the bytes.
 
-        A store without such a cache does nothing.
+        What was pinned goes too. A store without such a cache does nothing.
         """
         ...
 
@@ -211,8 +252,16 @@ class Store(Protocol):
         """Remove a table with everything in its folder; a missing one is no error."""
         ...
 
-    def open(self, location: str, version: int) -> TableReader:
-        """Open a version for the sidecar; `Unavailable` or `Corrupt` when it cannot be read."""
+    def open(self, location: str, version: int, known: Mapping[str, StoredFile] | None = None) -> TableReader:
+        """Open a version for the sidecar; `Unavailable` or `Corrupt` when it cannot be read.
+
+        With what the catalog knows of its files, they are read by the nearest way on this node, such as the block files
+        of a local worker, verified by size and hash; without it through the store's own address.
+        """
+        ...
+
+    def explain(self, location: str, version: int, known: Mapping[str, StoredFile]) -> Explanation:
+        """Tell by which way `open` would read each file now, and why; changes and verifies nothing."""
         ...
 
     def dataset(self, location: str, version: int) -> Any:

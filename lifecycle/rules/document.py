@@ -17,6 +17,7 @@ from alluxio_lance.values import Verb
 __all__ = [
     "ApprovalGate",
     "Automation",
+    "CachePolicy",
     "CommandGate",
     "ComplianceGate",
     "ExpectationGate",
@@ -254,6 +255,16 @@ class Policy(Scope):
     """Only versions in these states."""
 
 
+class CachePolicy(Scope):
+    """What the cache of Alluxio does for active versions. The first policy that covers a resource governs it."""
+
+    name: Name
+    load: Literal["active", "none"] = "active"
+    """Load active versions into the cache before a node's readers get them, or let reads bring them in."""
+    pin: bool = False
+    """Keep active versions from being evicted."""
+
+
 # -- roles ------------------------------------------------------------------------------------------------------------
 
 
@@ -321,6 +332,7 @@ class RuleSet(_Model):
     hooks: tuple[Hook, ...] = ()
     automations: tuple[Automation, ...] = ()
     policies: tuple[Policy, ...] = ()
+    cache: tuple[CachePolicy, ...] = ()
     roles: dict[Name, Role] = {}
     access: Access = Access()
     tags: Tags = Tags()

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from alluxio_lance.tables import LanceTable
     from alluxio_lance.upkeep import PolicyPlan, StorageReport
     from alluxio_lance.values import Event, Finding, Progress, Resource, Version
+    from alluxio_lance.ways import CacheShare, Explanation
 
 __all__ = ["Bump", "Mode", "OnProgress", "ResourceManager"]
 
@@ -530,6 +531,47 @@ class ResourceManager(ABC):
     @abstractmethod
     def storage(self, type: str, name: str) -> StorageReport:
         """Tell what each version takes, and how much of it alone."""
+
+    # -- the cache below -------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def warm_resource(
+        self,
+        type: str,
+        name: str,
+        selector: str | None = None,
+        *,
+        on_progress: OnProgress | None = None,
+    ) -> CacheShare:
+        """Bring all files of a version into the cache of Alluxio, before somebody waits for them.
+
+        Returns
+        -------
+        CacheShare
+            What is cached afterwards; all of it where the tables lie in a folder. A version larger than the cache is
+            not forced into it.
+
+        Raises
+        ------
+        NotFound, NotActive, Restoring
+            As `get_resource`.
+        Unavailable
+            When the cache does not answer.
+        """
+
+    @abstractmethod
+    def cool_resource(self, type: str, name: str, version: str) -> int:
+        """Let the cache drop the files that no other served version needs; return their bytes. No file is lost.
+
+        Raises
+        ------
+        InvalidArgument
+            When it is the active version.
+        """
+
+    @abstractmethod
+    def explain_resource(self, type: str, name: str, selector: str | None = None) -> Explanation:
+        """Tell by which way the node of this manager would read each file of a version now, and why."""
 
     # -- governing -------------------------------------------------------------------------------------------------
 

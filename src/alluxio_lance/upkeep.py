@@ -28,6 +28,8 @@ class VersionStorage:
     """The others."""
     cold_bytes: int
     """In the cold tier."""
+    cached_bytes: int | None = None
+    """Of ``hot_bytes``, what lies in the cache of Alluxio; None where there is none between."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

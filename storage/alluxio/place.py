@@ -2,78 +2,20 @@
 
 from __future__ import annotations
 
-import getpass
-import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import IO, Final, Self
-from urllib.parse import parse_qsl, urlsplit
 
-from alluxio_lance.errors import InvalidArgument, NotFound
-from alluxio_lance.storage.alluxio.namespace import Namespace
+from alluxio_lance.errors import NotFound
+from alluxio_lance.files.address import AlluxioAddress
+from alluxio_lance.files.namespace import Namespace
 from alluxio_lance.storage.place import CommitLock, LanceAddress, Patch, check_location
 from alluxio_lance.storage.s3 import S3Bucket
 
-__all__ = ["AlluxioAddress", "AlluxioPlace"]
+__all__ = ["AlluxioPlace"]
 
-_SCHEME: Final = "alluxio"
-_MASTER: Final = 19998
-_PROXY: Final = 39999
-_PART: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _MANIFESTS: Final = "_versions"
-_GRAMMAR: Final = "alluxio://HOST[:19998]/FOLDER[/FOLDER…][?proxy=39999]"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AlluxioAddress:
-    """Where the tables lie in which Alluxio."""
-
-    host: str
-    master: int = _MASTER
-    proxy: int = _PROXY
-    folder: str
-    """Absolute in the namespace; at least one level deep, since the first one is the bucket of the S3 service."""
-    user: str
-    """Who acts, as Alluxio knows users."""
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Read ``alluxio://HOST:19998/FOLDER?proxy=39999&user=NAME``.
-
-        Raises
-        ------
-        InvalidArgument
-            With the grammar.
-        """
-        parts = urlsplit(text)
-        folder = parts.path.strip("/")
-        query = dict(parse_qsl(parts.query, keep_blank_values=True))
-        unknown = set(query) - {"proxy", "user"}
-        try:
-            master, proxy = parts.port or _MASTER, int(query.get("proxy", _PROXY))
-        except ValueError as error:
-            raise InvalidArgument(f"{text!r} names no port ({error}): give {_GRAMMAR}") from None
-        if parts.scheme != _SCHEME or not parts.hostname or unknown:
-            what = f"has the unknown option {min(unknown)!r}" if unknown else "is no store in Alluxio"
-            raise InvalidArgument(f"{text!r} {what}: give {_GRAMMAR}")
-        if not folder or not all(_PART.fullmatch(part) for part in folder.split("/")):
-            raise InvalidArgument(
-                f"{text!r} names no folder for the tables: give one of letters, digits, '.', '_' and '-', as in {_GRAMMAR}"
-            )
-        return cls(
-            host=parts.hostname,
-            master=master,
-            proxy=proxy,
-            folder=f"/{folder}",
-            user=query.get("user") or getpass.getuser(),
-        )
-
-    @property
-    def s3(self) -> str:
-        """The S3 service of the proxy."""
-        return f"http://{self.host}:{self.proxy}/api/v1/s3"
 
 
 class AlluxioPlace:

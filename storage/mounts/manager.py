@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Final
 
 from alluxio_lance.errors import AlreadyExists, InvalidArgument, NotFound, Unavailable
+from alluxio_lance.files.mounts import Mount, mounts
 from alluxio_lance.storage.alluxio.cluster.jars import class_path, java
 from alluxio_lance.storage.alluxio.cluster.nodes import start, stop
-from alluxio_lance.storage.mounts.table import Mount, mounts
 
 __all__ = ["FuseMountManager"]
 

@@ -38,7 +38,7 @@ def test_an_alluxio_is_started_looked_at_mounted_and_stopped(tmp_path, monkeypat
     command, folder, port = Command([]), tmp_path / "alluxio", base_of_free_ports()
     assert "alluxio up" in command("alluxio", "status", "--folder", folder, code=4).stderr
     said = command("alluxio", "up", "--folder", folder, "--port-base", port, "--tier", "128MiB").stdout
-    assert f"alluxio://localhost:{port}/?proxy={port + 4}" in said
+    assert f"alluxio://localhost:{port}/?proxy={port + 4}&worker={port + 3}" in said
     try:
         status = command.json("alluxio", "status", "--folder", folder)
         assert status["ready"]

@@ -192,8 +192,9 @@ class Cluster:
 
     @property
     def uri(self) -> str:
-        """What to give as a store: the namespace, with the port of the proxy."""
-        return f"alluxio://localhost:{self.plan.ports.master}/?proxy={self.plan.ports.proxy}"
+        """What to give as a store, with a folder in it: the namespace, with the ports of the proxy and the worker."""
+        ports = self.plan.ports
+        return f"alluxio://localhost:{ports.master}/?proxy={ports.proxy}&worker={ports.worker_web}"
 
     @property
     def s3(self) -> str:

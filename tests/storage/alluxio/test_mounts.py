@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from alluxio_lance.errors import AlreadyExists, InvalidArgument, NotFound
+from alluxio_lance.files.mounts import mounts
 from alluxio_lance.storage.mounts import FuseMountManager, Mount
-from alluxio_lance.storage.mounts.table import mounts
 
 FUSE = Path("/dev/fuse").exists() and shutil.which("fusermount") is not None
 needs_fuse = pytest.mark.skipif(not FUSE, reason="needs /dev/fuse and libfuse2")

@@ -9,11 +9,12 @@ import pytest
 
 from alluxio_lance.catalog import DatabaseCatalog
 from alluxio_lance.errors import Conflict, InvalidArgument, Unavailable
+from alluxio_lance.files.address import AlluxioAddress
 from alluxio_lance.lifecycle.local import LocalManager
 from alluxio_lance.lifecycle.ports import Source, Write
 from alluxio_lance.storage import LanceStore
 from alluxio_lance.storage.alluxio.cluster import Ports
-from alluxio_lance.storage.alluxio.place import AlluxioAddress, AlluxioPlace
+from alluxio_lance.storage.alluxio.place import AlluxioPlace
 
 UPDATES = 5
 
@@ -27,7 +28,7 @@ def rows(start, count):
 def address(cluster, request):
     """A folder of its own in the Alluxio of this run."""
     ports, name = cluster.plan.ports, request.node.name.partition("[")[0]
-    return f"alluxio://localhost:{ports.master}/lance/{name}?proxy={ports.proxy}"
+    return f"alluxio://localhost:{ports.master}/lance/{name}?proxy={ports.proxy}&worker={ports.worker_web}"
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@
 import pytest
 
 from alluxio_lance.errors import AlreadyExists, InvalidArgument, NotFound, Unavailable
+from alluxio_lance.files.namespace import Namespace
 from alluxio_lance.storage.alluxio.cluster import Ports
-from alluxio_lance.storage.alluxio.namespace import Namespace
 
 
 @pytest.fixture
