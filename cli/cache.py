@@ -1,4 +1,4 @@
-"""The commands about the shared memory of this node: cache status, prefetch, evict."""
+"""The commands about the shared memory of this node, and about the cache below it."""
 
 from __future__ import annotations
 
@@ -16,16 +16,20 @@ from alluxio_lance.cli.options import Json, NoWait, Selected
 from alluxio_lance.cli.progress import progress_bar
 from alluxio_lance.cli.session import session_of
 from alluxio_lance.cli.target import target
+from alluxio_lance.cli.warming import explain, free, load
 from alluxio_lance.values import Progress
 
 __all__ = ["cache"]
 
-cache = Typer(help="See and steer the shared memory of this node.", no_args_is_help=False)
+cache = Typer(help="See and steer the shared memory of this node, and Alluxio's cache below it.", no_args_is_help=False)
+cache.command()(load)
+cache.command()(free)
+cache.command()(explain)
 
 
 @cache.command()
 def status(context: Context, as_json: Json = False) -> None:
-    """Show the budget, what is hot, and who reads it."""
+    """Show the budget, what is hot, by which way it came, and who reads it."""
     session = session_of(context)
     with session.cache() as node:
         statistics = node.statistics()

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from alluxio_lance.cli.records import moment
+from alluxio_lance.cli.ways_records import ways_record
 
 if TYPE_CHECKING:
-    from alluxio_lance.client.cache import CacheStatistics, LeaseInfo, ResidentVersion
+    from alluxio_lance.client.statistics import CacheStatistics, DiskStatistics, LeaseInfo, ResidentVersion
 
 __all__ = ["cache_record"]
 
@@ -26,6 +27,19 @@ def cache_record(statistics: CacheStatistics) -> dict[str, Any]:
         "failed_loads": statistics.failed_loads,
         "versions": [_version(version) for version in statistics.versions],
         "leases": [_lease(lease) for lease in statistics.leases],
+        "disk": _disk(statistics.disk),
+    }
+
+
+def _disk(disk: DiskStatistics) -> dict[str, Any]:
+    return {
+        "budget_bytes": disk.budget_bytes,
+        "used_bytes": disk.used_bytes,
+        "columns": disk.columns,
+        "hits": disk.hits,
+        "misses": disk.misses,
+        "dropped_writes": disk.dropped_writes,
+        "corrupt": disk.corrupt,
     }
 
 
@@ -45,6 +59,8 @@ def _version(version: ResidentVersion) -> dict[str, Any]:
         "leases": version.leases,
         "last_opened_at": moment(version.last_opened_at) if version.last_opened_at else None,
         "load_seconds": version.load_seconds,
+        "ways": ways_record(version.ways),
+        "cached_percent": version.cached_percent,
     }
 
 

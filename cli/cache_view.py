@@ -11,11 +11,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from alluxio_lance.cli.human import age, count, size
+from alluxio_lance.cli.human import age, count, duration, size
 from alluxio_lance.cli.look import cut, flowing, number, table, whole
+from alluxio_lance.cli.ways_view import percent_text, ways_text
 
 if TYPE_CHECKING:
-    from alluxio_lance.client.cache import CacheStatistics, LeaseInfo, ResidentVersion
+    from alluxio_lance.client.statistics import CacheStatistics, DiskStatistics, LeaseInfo, ResidentVersion
 
 __all__ = ["cache_view", "hot_table"]
 
@@ -33,28 +34,39 @@ def cache_view(statistics: CacheStatistics, now: datetime) -> Group:
         Text.assemble(
             "node ", (statistics.node, "bold"), f", sidecar {statistics.pid}, started ", age(statistics.started_at, now)
         ),
-        _budget(statistics),
+        _bar(statistics.used_bytes, statistics.budget_bytes, "in memory"),
         Text(
             f"{count(statistics.opens)} opens, {count(statistics.hits)} found all hot, "
             f"{count(statistics.evictions)} evictions, {count(statistics.failed_loads)} failed loads",
             style="dim",
         ),
+        *(_disk(statistics.disk) if statistics.disk.budget_bytes else ()),
         Text(),
         hot_table(statistics.versions) if statistics.versions else Text("nothing is hot yet", style="dim"),
     ]
+    if any(version.ways for version in statistics.versions):
+        parts += [Text(), _loads(statistics.versions)]
     if statistics.leases:
         parts += [Text(), _readers(statistics.leases, now)]
     return Group(*parts)
 
 
-def _budget(statistics: CacheStatistics) -> Text:
-    used = statistics.used_bytes / statistics.budget_bytes if statistics.budget_bytes else 1.0
+def _disk(disk: DiskStatistics) -> list[Text]:
+    told = (
+        f"{count(disk.columns)} columns kept, {count(disk.hits)} found there, {count(disk.misses)} not found, "
+        f"{count(disk.dropped_writes)} not kept, {count(disk.corrupt)} corrupt"
+    )
+    return [_bar(disk.used_bytes, disk.budget_bytes, "on disk"), Text(told, style="dim")]
+
+
+def _bar(taken: int, budget: int, where: str) -> Text:
+    used = taken / budget if budget else 1.0
     colour = "green" if used < _NARROW else "yellow" if used < _FULL else "red"
-    filled = min(_BAR, max(round(used * _BAR), 1 if statistics.used_bytes else 0))
+    filled = min(_BAR, max(round(used * _BAR), 1 if taken else 0))
     return Text.assemble(
         ("█" * filled, colour),
         ("░" * (_BAR - filled), "dim"),
-        f"  {size(statistics.used_bytes)} of {size(statistics.budget_bytes)} ({used:.0%})",
+        f"  {size(taken)} of {size(budget)} {where} ({used:.0%})",
     )
 
 
@@ -82,6 +94,28 @@ def hot_table(versions: Sequence[ResidentVersion]) -> Table:
             version.pages.value if version.pages else "",
             count(version.leases),
             count(len(version.columns)),
+        )
+    return view
+
+
+def _loads(versions: Sequence[ResidentVersion]) -> Table:
+    """Return by which ways each version came; how much of it Alluxio caches has a column only where there is one."""
+    cached = any(version.cached_percent is not None for version in versions)
+    view = table(
+        "Last loads",
+        flowing("Resource"),
+        whole("Version"),
+        number("Took"),
+        *[number("Cached")] * cached,
+        flowing("Read by way"),
+    )
+    for version in versions:
+        view.add_row(
+            f"{version.type}/{version.name}",
+            version.semver,
+            duration(version.load_seconds),
+            *[percent_text(version.cached_percent)] * cached,
+            ways_text(version.ways),
         )
     return view
 

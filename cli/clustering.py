@@ -94,17 +94,21 @@ def up(
 
 @alluxio.command()
 def down(context: Context, folder: _Folder = None, as_json: Json = False) -> None:
-    """Stop it; its files, journal and cache stay for the next start."""
+    """Stop it and take its mounts down; its files, journal and cache stay for the next start."""
     from alluxio_lance.storage.alluxio.cluster import Cluster  # noqa: PLC0415 - as above
+    from alluxio_lance.storage.mounts.serving import end_mounts  # noqa: PLC0415 - as above
 
     session = session_of(context)
     cluster = Cluster.find(_folder(folder))
     with session.err.status("stop …"):
+        ended = [str(place) for place in end_mounts(cluster.plan.ports.master)]
         cluster.stop()
     if as_json:
-        session.print_json({"folder": str(cluster.plan.folder), "state": "down"})
-    else:
-        session.out.print(Text.assemble(("down", "bold"), f"  {cluster.plan.folder}"), soft_wrap=True)
+        session.print_json({"folder": str(cluster.plan.folder), "state": "down", "unmounted": ended})
+        return
+    session.line(("down", "bold"), f"  {cluster.plan.folder}")
+    for place in ended:
+        session.line("  unmounted ", (place, "bold"))
 
 
 @alluxio.command()

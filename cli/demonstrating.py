@@ -28,11 +28,22 @@ def demo(
     keep: Annotated[
         bool, Option("--keep", help="Leave the folder in the end; after a failure it stays anyway.")
     ] = False,
+    store: Annotated[
+        str,
+        Option(
+            "--store",
+            metavar="WHERE",
+            help="Where the tables lie: `alluxio` runs a real Alluxio for the demo (Java needed), "
+            "alluxio://HOST:19998/FOLDER?proxy=39999 takes one that is there; by default a folder.",
+            show_default=False,
+        ),
+    ] = "",
     no_torch: Annotated[bool, Option("--no-torch", help="Leave PyTorch out.")] = False,
     no_tf: Annotated[bool, Option("--no-tf", help="Leave TensorFlow out.")] = False,
 ) -> None:
     """Register, train in PyTorch and Keras from one memory, update, roll back - and check every step."""
     from alluxio_lance.cli.demo.material import digits, own  # noqa: PLC0415 - numpy and gRPC load only where they are used
+    from alluxio_lance.cli.demo.stores import demo_store  # noqa: PLC0415 - as the others
     from alluxio_lance.cli.demo.story import Story  # noqa: PLC0415 - numpy and gRPC load only where they are used
     from alluxio_lance.cli.demo.workplace import workplace  # noqa: PLC0415 - as the others
 
@@ -45,7 +56,8 @@ def demo(
         try:
             session.out.print(Text("the images come first: a moment", style="dim") if data is None else Text(str(data)))
             material = digits(place) if data is None else own(data.absolute())
-            told = Story(session.out, material, place, Path(run_dir), wanted).tell()
+            with demo_store(store, place, session.out) as where:
+                told = Story(session.out, material, place, Path(run_dir), wanted, where).tell()
         except BaseException:
             session.err.print(f"what happened is in {place}", style="dim", highlight=False, soft_wrap=True)
             raise

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 from typer import Context, Exit, Option
 
+from alluxio_lance.cli.doctor.alluxio import alluxio
 from alluxio_lance.cli.doctor.check import Check, Status
 from alluxio_lance.cli.doctor.kernel import kernel
 from alluxio_lance.cli.doctor.memory import budget
@@ -39,7 +40,7 @@ def doctor(
 ) -> None:
     """Check this machine and say how to mend what it lacks; exit code 1 when something fails."""
     session = session_of(context)
-    checks = [*software(), *kernel(), pages(), budget(), *places(root), service(session.address)]
+    checks = [*software(), *kernel(), pages(), budget(), *places(root), *alluxio(root), service(session.address)]
     if as_json:
         session.print_json({"checks": [asdict(check) for check in checks], "ok": not _failed(checks)})
     else:

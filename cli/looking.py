@@ -12,15 +12,17 @@ from alluxio_lance.cli.options import Json, Selected, Target
 from alluxio_lance.cli.pairs import text_pairs
 from alluxio_lance.cli.records import event_record, resource_record, schema_record, version_record
 from alluxio_lance.cli.session import Session, session_of
-from alluxio_lance.cli.storage_view import storage_view
+from alluxio_lance.cli.storage_view import cached_percent, storage_view
 from alluxio_lance.cli.target import pinned, plain_target, selector_of, target
 from alluxio_lance.cli.upkeep_records import storage_record
 from alluxio_lance.cli.version_view import version_view
 from alluxio_lance.cli.views import deleted_view, list_view
-from alluxio_lance.errors import NotFound
+from alluxio_lance.cli.ways_records import share_record
+from alluxio_lance.errors import NotFound, Restoring, Unavailable
 from alluxio_lance.lifecycle.uri import ResourceName
 from alluxio_lance.manager import ResourceManager
-from alluxio_lance.values import Resource, Version
+from alluxio_lance.values import Resource, State, Version
+from alluxio_lance.ways import CacheShare
 
 __all__ = ["history", "list_resources", "show"]
 
@@ -85,16 +87,35 @@ def show(
         versions = manager.list_versions(name.type, name.name)
         gone = manager.list_versions(name.type, name.name, deleted=True)
         owner = _resource(manager, name)
+        share, cached = _cached(manager, version)
     if as_json:
         record: dict[str, Any] = {
             "version": version_record(version) | {"schema": schema_record(version)},
             "versions": [version_record(each) for each in versions],
             "deleted": [version_record(each) for each in gone],
             "resource": owner and resource_record(owner),
+            "cache": {"error": share} if isinstance(share, str) else share and share_record(share),
+            "cached_percent": cached,
         }
         session.print_json(record)
     else:
-        session.out.print(version_view(version, owner, [*versions, *gone], datetime.now(UTC)))
+        view = version_view(version, owner, [*versions, *gone], datetime.now(UTC), share=share, cached=cached)
+        session.out.print(view)
+
+
+def _cached(manager: ResourceManager, version: Version) -> tuple[CacheShare | str | None, dict[str, int]]:
+    """Return how much of a version is cached, or why nobody knows, and the percentages of all versions."""
+    if version.state is State.ARCHIVED:
+        return None, {}
+    try:
+        share = manager.explain_resource(version.type, version.name, version.semver).share
+        if share is None:
+            return None, {}
+        report = manager.storage(version.type, version.name)
+    except (Unavailable, Restoring) as error:
+        # What the catalog knows is shown also while the store is down.
+        return f"not known: {error.message}", {}
+    return share, {each.semver: percent for each in report.versions if (percent := cached_percent(each)) is not None}
 
 
 def _resource(manager: ResourceManager, name: ResourceName) -> Resource | None:

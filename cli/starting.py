@@ -49,7 +49,7 @@ def up(
         Option(
             "--store",
             metavar="URI",
-            help="Where the tables are: alluxio://HOST:19998/FOLDER?proxy=39999. By default in the root.",
+            help="Where the tables are: the uri that `alluxio up` prints, with a folder in it. By default in the root.",
             show_default=False,
         ),
     ] = None,
@@ -77,11 +77,24 @@ def up(
             "--memory-budget", metavar="SIZE", help="For hot versions: 4GiB, or 60% of the memory.", show_default=False
         ),
     ] = None,
+    disk_dir: Annotated[
+        Path | None,
+        Option("--disk-dir", help="Where this node keeps what was hot, beyond a restart.", show_default=False),
+    ] = None,
+    disk_budget: Annotated[
+        str | None,
+        Option(
+            "--disk-budget",
+            metavar="SIZE",
+            help="What that may take: 100GiB, 20% of what is free; 0 for nothing. By default 10% with tables in Alluxio.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Run the whole system in one process: catalog, storage, shared memory. Ctrl-C ends it."""
     session = session_of(context)
     given = {"root": root, "run_dir": run_dir, "catalog": catalog, "store": store, "cold": cold, "listen": listen}
-    given["memory_budget"] = memory_budget
+    given |= {"memory_budget": memory_budget, "disk_dir": disk_dir, "disk_budget": disk_budget}
     started = time.monotonic()
     with (
         _end_asked_for() as ended,
@@ -130,6 +143,7 @@ def _end_asked_for() -> Iterator[threading.Event]:
 def _greet(out: Console, sidecar: Sidecar, seconds: float) -> None:
     settings, address = sidecar.settings, sidecar.address
     statistics = sidecar.residency.statistics()
+    kept = statistics.disk.budget_bytes
     places = [address.grpc, *([str(sidecar.remote_address)] if sidecar.remote_address else [])]
     out.print(Text.assemble(("alluxio-lance", "bold"), f" {__version__} on {settings.node}, process {os.getpid()}"))
     print_facts(
@@ -139,6 +153,7 @@ def _greet(out: Console, sidecar: Sidecar, seconds: float) -> None:
             ("catalog", _without_password(settings.catalog_url)),
             *([("tables", settings.store)] if settings.store else []),
             ("memory", f"{size(statistics.budget_bytes)} for hot versions"),
+            *([("disk", f"{size(kept)} for them too, in {settings.disk_folder}")] if kept else []),
             ("listens", ", ".join(places)),
             ("next", Text(f"{_command(address)} register datasets/NAME DATA", style="cyan")),
         ],

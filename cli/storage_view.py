@@ -9,9 +9,10 @@ from rich.text import Text
 
 from alluxio_lance.cli.human import size
 from alluxio_lance.cli.look import flowing, meter, number, state_text, table, whole
-from alluxio_lance.upkeep import StorageReport
+from alluxio_lance.cli.ways_view import percent_text
+from alluxio_lance.upkeep import StorageReport, VersionStorage
 
-__all__ = ["storage_view"]
+__all__ = ["cached_percent", "storage_view"]
 
 _BAR: Final = 16
 _UNIQUE: Final = "green"
@@ -20,7 +21,8 @@ _COLD: Final = "blue"
 
 
 def storage_view(report: StorageReport) -> Group:
-    """Return one row per version: all its bytes, those of it alone, the shared ones, and those in the cold tier."""
+    """Return one row per version: all its bytes, those of it alone, the shared ones, those cached, and those in the cold tier."""
+    cached = any(each.cached_bytes is not None for each in report.versions)
     largest = max((max(each.hot_bytes, each.cold_bytes) for each in report.versions), default=0)
     view = table(
         "Storage",
@@ -29,6 +31,7 @@ def storage_view(report: StorageReport) -> Group:
         number("Hot"),
         number("Unique"),
         number("Shared"),
+        *[number("Cached")] * cached,
         number("Cold"),
         whole(""),
     )
@@ -42,6 +45,7 @@ def storage_view(report: StorageReport) -> Group:
             size(each.hot_bytes),
             size(each.unique_bytes),
             size(each.shared_bytes),
+            *[percent_text(cached_percent(each))] * cached,
             size(each.cold_bytes) if each.cold_bytes else "",
             meter(parts, largest, _BAR),
         )
@@ -50,6 +54,13 @@ def storage_view(report: StorageReport) -> Group:
     )
     parts_shown: list[RenderableType] = [view, legend, _total(report)]
     return Group(*parts_shown)
+
+
+def cached_percent(version: VersionStorage) -> int | None:
+    """Return how much of a version's hot files is cached, 0 to 100; None without a cache, or without such files."""
+    if version.cached_bytes is None or not version.hot_bytes:
+        return None
+    return 100 * version.cached_bytes // version.hot_bytes
 
 
 def _total(report: StorageReport) -> Text:

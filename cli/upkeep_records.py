@@ -25,6 +25,7 @@ def storage_record(report: StorageReport) -> dict[str, Any]:
                 "unique_bytes": each.unique_bytes,
                 "shared_bytes": each.shared_bytes,
                 "cold_bytes": each.cold_bytes,
+                "cached_bytes": each.cached_bytes,
             }
             for each in report.versions
         ],

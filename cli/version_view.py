@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -16,7 +16,9 @@ from alluxio_lance.cli.gate_view import stage_text
 from alluxio_lance.cli.human import age, count, size, until
 from alluxio_lance.cli.look import facts, flowing, number, state_text, table, version_column, whole
 from alluxio_lance.cli.records import schema_of
+from alluxio_lance.cli.ways_view import percent_text, share_text
 from alluxio_lance.values import Resource, State, Version
+from alluxio_lance.ways import CacheShare
 
 __all__ = ["version_view"]
 
@@ -24,10 +26,26 @@ _LONGEST_NAME: Final = 12
 """Characters of a stage or tag that stay in one line; longer ones flow, since screens are narrow."""
 
 
-def version_view(version: Version, resource: Resource | None, versions: Sequence[Version], now: datetime) -> Group:
-    """Return a version's facts, schema, metrics and metadata, and its place among its siblings, deleted ones too."""
+def version_view(
+    version: Version,
+    resource: Resource | None,
+    versions: Sequence[Version],
+    now: datetime,
+    *,
+    share: CacheShare | str | None = None,
+    cached: Mapping[str, int] | None = None,
+) -> Group:
+    """Return a version's facts, schema, metrics and metadata, and its place among its siblings, deleted ones too.
+
+    Parameters
+    ----------
+    share
+        How much of it is cached, or why that is not known; None without a cache.
+    cached
+        By semantic version how much is cached, 0 to 100, as far as it is known.
+    """
     gap = Text()
-    parts: list[RenderableType] = [_version_facts(version, resource, now), gap, _schema_table(version), gap]
+    parts: list[RenderableType] = [_version_facts(version, resource, now, share), gap, _schema_table(version), gap]
     for title, mapping in (
         ("Metrics", version.metrics),
         ("Metadata", version.metadata),
@@ -39,7 +57,7 @@ def version_view(version: Version, resource: Resource | None, versions: Sequence
                 facts([(key, Text(_plain(value))) for key, value in mapping.items()]),
                 gap,
             ]
-    parts.append(_versions_table(versions, version, now))
+    parts.append(_versions_table(versions, version, now, cached or {}))
     return Group(*parts)
 
 
@@ -47,7 +65,7 @@ def _plain(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _version_facts(version: Version, resource: Resource | None, now: datetime) -> Table:
+def _version_facts(version: Version, resource: Resource | None, now: datetime, share: CacheShare | str | None) -> Table:
     rows: list[tuple[str, str | Text]] = [
         ("resource", Text(f"{version.type}/{version.name}", style="bold")),
         ("version", Text.assemble(str(version), " (Lance ", str(version.version), ")")),
@@ -59,6 +77,7 @@ def _version_facts(version: Version, resource: Resource | None, now: datetime) -
     rows += [
         ("rows", count(version.num_rows)),
         ("size", size(version.num_bytes)),
+        *([("cached", Text(share, "yellow") if isinstance(share, str) else share_text(share))] if share else []),
         *_cold(version, now),
         ("made", Text(f"{age(version.created_at, now)} by {version.created_by}")),
         ("read", Text(age(version.read_at, now) if version.read_at else "never")),
@@ -106,8 +125,8 @@ def _type_text(type: pa.DataType) -> str:
     return str(type)
 
 
-def _versions_table(versions: Sequence[Version], shown: Version, now: datetime) -> Table:
-    """Return the siblings; stage and tags have a column only where there are any, since screens are narrow."""
+def _versions_table(versions: Sequence[Version], shown: Version, now: datetime, cached: Mapping[str, int]) -> Table:
+    """Return the siblings; stage and tags, and what is cached, have a column only where there are any."""
     names = [name for each in versions for name in (each.stage or "", *each.tags)]
     named = any(names)
     columns = [
@@ -117,6 +136,7 @@ def _versions_table(versions: Sequence[Version], shown: Version, now: datetime) 
         whole("State"),
         *[version_column("Stage, tags", names, _LONGEST_NAME)] * named,
     ]
+    columns += [number("Cached")] * bool(cached)
     view = table("Versions", *columns, number("Rows"), whole("Made"), flowing("Message"))
     for version in versions:
         view.add_row(
@@ -125,6 +145,7 @@ def _versions_table(versions: Sequence[Version], shown: Version, now: datetime) 
             str(version.version),
             _state(version, now),
             *[_names(version)] * named,
+            *[percent_text(cached.get(version.semver))] * bool(cached),
             count(version.num_rows),
             age(version.created_at, now),
             Text(version.message),

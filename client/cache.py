@@ -4,77 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
 
 from alluxio_lance.address import Address
 from alluxio_lance.client import wire
 from alluxio_lance.client.channel import Channel
-from alluxio_lance.codes import PAGES
+from alluxio_lance.client.statistics import CacheStatistics, read_statistics
 from alluxio_lance.errors import Unavailable
-from alluxio_lance.layout import Pages
 from alluxio_lance.v1 import cache_pb2 as pb
 from alluxio_lance.values import Progress
 
-__all__ = ["CacheEvent", "CacheStatistics", "LeaseInfo", "RemoteCache", "ResidentVersion"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResidentVersion:
-    """A version in shared memory."""
-
-    type: str
-    name: str
-    semver: str
-    version: int
-    role: str
-    """Why it is there: ``active``, ``previous``, ``leased`` or ``cached``."""
-    status: str
-    """``loading`` or ``hot``."""
-    bytes: int
-    segments: int
-    columns: tuple[str, ...]
-    """The columns that are hot."""
-    rows: int
-    pages: Pages | None
-    """The pages of its largest segment; None when there is none yet."""
-    leases: int
-    last_opened_at: datetime | None
-    load_seconds: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LeaseInfo:
-    """A reader."""
-
-    id: str
-    """The first eight digits of the token."""
-    type: str
-    name: str
-    semver: str
-    pid: int
-    user: str
-    command: str
-    connections: int
-    since: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CacheStatistics:
-    """The shared memory of a node at one moment; sizes in bytes, counters since the start."""
-
-    budget_bytes: int
-    used_bytes: int
-    versions: tuple[ResidentVersion, ...]
-    leases: tuple[LeaseInfo, ...]
-    opens: int
-    hits: int
-    evictions: int
-    failed_loads: int
-    node: str
-    pid: int
-    started_at: datetime
+__all__ = ["CacheEvent", "RemoteCache"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,19 +97,7 @@ class RemoteCache:
         """Tell what is hot, who reads it and what it costs."""
         with self._channel.speaking() as stubs:
             response = stubs.cache.Statistics(pb.StatisticsRequest())
-        return CacheStatistics(
-            budget_bytes=response.budget_bytes,
-            used_bytes=response.used_bytes,
-            versions=tuple(_resident(version) for version in response.versions),
-            leases=tuple(_lease(lease) for lease in response.leases),
-            opens=response.opens,
-            hits=response.hits,
-            evictions=response.evictions,
-            failed_loads=response.failed_loads,
-            node=response.node,
-            pid=response.pid,
-            started_at=wire.moment(response.started_at),
-        )
+        return read_statistics(response)
 
     def watch(self) -> Iterator[CacheEvent]:
         """Yield first what is hot now, then what happens, for ever.
@@ -203,39 +132,6 @@ class RemoteCache:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _resident(message: pb.ResidentVersion) -> ResidentVersion:
-    return ResidentVersion(
-        type=message.type,
-        name=message.name,
-        semver=message.semver,
-        version=message.version,
-        role=message.role,
-        status=message.status,
-        bytes=message.bytes,
-        segments=message.segments,
-        columns=tuple(message.columns),
-        rows=message.rows,
-        pages=PAGES.value_if_any(message.pages),
-        leases=message.leases,
-        last_opened_at=wire.moment(message.last_opened_at) if message.HasField("last_opened_at") else None,
-        load_seconds=message.load_seconds,
-    )
-
-
-def _lease(message: pb.LeaseInfo) -> LeaseInfo:
-    return LeaseInfo(
-        id=message.id,
-        type=message.type,
-        name=message.name,
-        semver=message.semver,
-        pid=message.pid,
-        user=message.user,
-        command=message.command,
-        connections=message.connections,
-        since=wire.moment(message.since),
-    )
 
 
 def _event(message: pb.CacheWatchResponse) -> CacheEvent:

@@ -6,13 +6,14 @@ from datetime import UTC, datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from alluxio_lance.codes import COLUMN_KINDS, KINDS, OUTCOMES, PAGES, STATES, read_verb
+from alluxio_lance.codes import COLUMN_KINDS, KINDS, OUTCOMES, PAGES, STATES, WAYS, read_verb
 from alluxio_lance.layout import Column, Layout, Region, Segment
 from alluxio_lance.structs import from_struct
 from alluxio_lance.v1 import cache_pb2, common_pb2
 from alluxio_lance.values import Event, Progress, Resource, Version
+from alluxio_lance.ways import CacheShare, FileWay
 
-__all__ = ["event", "layout", "moment", "progress", "resource", "version"]
+__all__ = ["event", "file_way", "layout", "moment", "progress", "resource", "share", "version"]
 
 
 def moment(message: Timestamp) -> datetime:
@@ -95,6 +96,22 @@ def progress(message: common_pb2.Progress) -> Progress:
         total_rows=message.total_rows if message.HasField("total_rows") else None,
         bytes=message.bytes,
         total_bytes=message.total_bytes if message.HasField("total_bytes") else None,
+    )
+
+
+def share(message: common_pb2.CacheShare) -> CacheShare:
+    """Read how much of a version is cached."""
+    return CacheShare(bytes=message.bytes, cached_bytes=message.cached_bytes, pinned=message.pinned)
+
+
+def file_way(message: common_pb2.FileWay) -> FileWay:
+    """Read a file and its way."""
+    return FileWay(
+        path=message.path,
+        bytes=message.bytes,
+        way=WAYS.value(message.way),
+        why=message.why,
+        cached_percent=message.cached_percent if message.HasField("cached_percent") else None,
     )
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
+from urllib.parse import quote
 
 import requests
 from alluxio.client import Client, _check_response  # the second makes the same errors as the client's own calls
@@ -26,6 +27,7 @@ from alluxio_lance.errors import (
     PermissionDenied,
     Unavailable,
 )
+from alluxio_lance.files.paths import check_name
 
 __all__ = ["FileStatus", "Namespace"]
 
@@ -60,6 +62,8 @@ class FileStatus:
     """The ids of its blocks, in the order of the bytes; also the names of the block files of a worker."""
     under_path: str
     """Where the under-store keeps it."""
+    absent: tuple[int, ...] = ()
+    """The offsets of the blocks that lie in no worker."""
 
 
 class Namespace:
@@ -78,7 +82,7 @@ class Namespace:
 
     def __init__(self, host: str = "localhost", port: int = 39999) -> None:
         self.where = f"the proxy of Alluxio at {host}:{port}"
-        self._client = Client(host, port, timeout=_TIMEOUT)
+        self._client = _Client(host, port, timeout=_TIMEOUT)
 
     # -- looking -------------------------------------------------------------------------------------------------------
 
@@ -128,6 +132,18 @@ class Namespace:
     def pin(self, path: str, *, pinned: bool) -> None:
         """Keep the workers from dropping a file, or all files of a folder, or let them again."""
         self._patiently(path, lambda: self._client.set_attribute(path, SetAttribute(pinned=pinned, recursive=True)))
+
+    def forget(self, path: str) -> None:
+        """Forget a file with all that the workers hold of it; the under-store keeps it, where the next look finds it.
+
+        Raises
+        ------
+        Conflict
+            When the under-store does not have it yet.
+        """
+        if not self.status(path).persisted:
+            raise Conflict(f"{path} is in Alluxio only: it cannot be read anew before it is in the under-store")
+        self._patiently(path, lambda: self._call(path, "delete", {"alluxioOnly": True}, is_told=False))
 
     def await_cached(self, path: str, *, percent: int, patience: float) -> bool:
         """Wait until ``percent`` of a file is cached (0: until nothing is), and tell whether it came to that."""
@@ -201,15 +217,15 @@ class Namespace:
 
     # -- calls ---------------------------------------------------------------------------------------------------------
 
-    def _call(self, path: str, name: str, body: Mapping[str, Any] | None = None) -> Any:
-        """Make a call whose answer PyPI's client does not give whole."""
+    def _call(self, path: str, name: str, body: Mapping[str, Any] | None = None, *, is_told: bool = True) -> Any:
+        """Make a call that PyPI's client does not have, or whose answer it does not give whole."""
         url = self._client._paths_url(path, name)  # noqa: SLF001 - the client has no public way to the whole answer
         try:
             answer = self._client.session.post(url, json=dict(body or {}), timeout=_TIMEOUT)
         except requests.RequestException as error:
             raise HTTPError(str(error)) from error
         _check_response(answer)
-        return answer.json()
+        return answer.json() if is_told else None
 
     def _patiently(self, path: str, call: Callable[[], T]) -> T:
         """Make a call that may be made twice, again while the proxy does not answer."""
@@ -235,6 +251,14 @@ class Namespace:
             ) from error
 
 
+class _Client(Client):  # type: ignore[misc]  # it carries no type information
+    """PyPI's client, with names that have ``#``, ``%`` or ``;`` in them: it puts them into URLs as they are."""
+
+    def _paths_url(self, path: str, action: str) -> str:
+        url: str = super()._paths_url(quote(check_name(path)), action)
+        return url
+
+
 _KINDS: Final[dict[str, tuple[type[Exception], str]]] = {
     "NOT_FOUND": (NotFound, "there is no {path} in Alluxio: {why}"),
     "ALREADY_EXISTS": (AlreadyExists, "{path} is there in Alluxio already: {why}"),
@@ -253,12 +277,26 @@ def _ours(error: AlluxioError, path: str, where: str) -> Exception:
     status, why = str(error.status), str(error.message).strip().rpartition("\n")[2]
     if status == "UNKNOWN" and "already exists" in why:
         status = "ALREADY_EXISTS"
+    if status == "UNKNOWN" and why.endswith("does not exist"):
+        status = "NOT_FOUND"
+    if status == "UNIMPLEMENTED" or "UnsupportedOperation" in why:
+        return Unavailable(
+            f"{where} cannot do this to {path} in its edition (DORA has no free and no mount; see `alluxio-lance doctor`)",
+            what="alluxio",
+        )
+    if status == "UNKNOWN" and "is pinned" in why:
+        status = "FAILED_PRECONDITION"
     if status in _KINDS:
         kind, sentence = _KINDS[status]
         return kind(sentence.format(path=path, why=why))
     if status in _DOWN:
         return Unavailable(f"Alluxio behind {where} does not serve {path} now ({why}): try again", what="alluxio")
     return Internal(f"Alluxio answered {status} for {path}: {why}")
+
+
+def _blocks(info: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    found: Sequence[Mapping[str, Any]] = info.get("fileBlockInfos") or ()
+    return found
 
 
 def _status(info: Mapping[str, Any]) -> FileStatus:
@@ -273,4 +311,5 @@ def _status(info: Mapping[str, Any]) -> FileStatus:
         block_bytes=int(info["blockSizeBytes"]),
         blocks=tuple(int(each) for each in info.get("blockIds") or ()),
         under_path=str(info.get("ufsPath") or ""),
+        absent=tuple(int(each["offset"]) for each in _blocks(info) if not each["blockInfo"]["locations"]),
     )

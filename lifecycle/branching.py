@@ -12,6 +12,7 @@ from alluxio_lance.lifecycle.ports import Branch, Change, Draft, Operation, Stor
 from alluxio_lance.lifecycle.uri import ResourceName, parse_selector
 from alluxio_lance.lifecycle.writing import MergeParams, Writer, as_params
 from alluxio_lance.lifecycle.writing.adding import Addition, committed, semver_text, write_of
+from alluxio_lance.lifecycle.writing.leftovers import UNDOING
 from alluxio_lance.lifecycle.writing.line import Line, read_line, triple_of
 from alluxio_lance.lifecycle.writing.updating import has_moved_since
 from alluxio_lance.manager import OnProgress
@@ -70,7 +71,7 @@ class Brancher:
             running.step("written")
             return self._commit_branch(running, begun, base, number)
         except BaseException:
-            self._writer.leftovers.undo(operation, lambda: self._remove_branch(operation, params.branch))
+            self._writer.leftovers.undo(running, lambda: self._remove_branch(operation, params.branch))
             raise
 
     def _branch_base(self, operation: Operation, selector: str | None) -> Version:
@@ -128,7 +129,8 @@ class Brancher:
         table = self._store.branch_location(self._location(operation), params.branch)
         written = [version for version, writer in self._store.writers(table).items() if writer == operation.id]
         base = read_line(self._catalog, self._store, operation.type, operation.name).find(params.base)
-        if not written or base is None or base.state is State.DELETED:
+        failed = operation.step == UNDOING
+        if failed or not written or base is None or base.state is State.DELETED:
             self._remove_branch(operation, params.branch)
             return False
         self._commit_branch(running, params, base, written[-1])
@@ -212,7 +214,7 @@ class Brancher:
             return self._writer.adder.add(running, line, addition, number, on_progress)
         except BaseException:
             leftovers = self._writer.leftovers
-            leftovers.undo(operation, lambda: leftovers.remove_written(line, operation))
+            leftovers.undo(running, lambda: leftovers.remove_written(line, operation))
             raise
 
     def _finish_merge(self, running: Running) -> bool:
@@ -227,7 +229,7 @@ class Brancher:
             return False  # deleted since
         written = self._writer.leftovers.written(line, operation)
         base = line.find(params.base)
-        if not written or source is None or base is None:
+        if operation.step == UNDOING or not written or source is None or base is None:
             self._writer.leftovers.remove_written(line, operation)
             return False
         if has_moved_since(self._catalog, operation):
@@ -247,8 +249,9 @@ class Brancher:
         return finish[running.operation.verb](running)
 
     def is_beyond(self, operation: Operation) -> bool:
-        """Tell whether it can only go on: a branch whose versions are fenced is going."""
-        return operation.verb is Verb.UNBRANCH and operation.step in ("fenced", "dropped")
+        """Tell whether it can only go on: a branch whose versions are fenced is going, and what failed is to be removed."""
+        going = operation.verb is Verb.UNBRANCH and operation.step in ("fenced", "dropped")
+        return going or operation.step == UNDOING
 
     def settle(self, running: Running) -> None:
         """Do nothing: what is committed is whole."""

@@ -9,6 +9,7 @@ from typing import Protocol
 import structlog
 
 from alluxio_lance.errors import NotFound
+from alluxio_lance.lifecycle.caching import MOVING, Pinner
 from alluxio_lance.lifecycle.journal import Journal, Running
 from alluxio_lance.lifecycle.ports import Operation, OperationState, Store
 from alluxio_lance.values import Finding, State, Verb, Version
@@ -40,11 +41,12 @@ class Mender(Protocol):
 class Reconciler:
     """Mends what dead processes left, of one operation or of all."""
 
-    def __init__(self, journal: Journal, store: Store, menders: Mapping[Verb, Mender]) -> None:
+    def __init__(self, journal: Journal, store: Store, menders: Mapping[Verb, Mender], pinner: Pinner) -> None:
         self._journal = journal
         self._catalog = journal.catalog
         self._store = store
         self._menders = menders
+        self._pinner = pinner
 
     def all(self) -> list[Finding]:
         """Mend every operation whose process is dead; living ones are left alone."""
@@ -111,13 +113,15 @@ class Reconciler:
         return _finding(operation, "undone", reason)
 
     def settle(self, running: Running) -> None:
-        """Let the Lance tags follow the catalog, the last step of every operation."""
+        """Let the Lance tags and the pins in the cache follow the catalog, the last step of every operation."""
         operation = running.operation
         if operation.verb in self._menders:
             self._menders[operation.verb].settle(running)
         location = self._catalog.location(operation.type, operation.name)
         if location is not None and self._store.latest(location) is not None:
             self._mirror(location, operation)
+        if operation.verb in MOVING:
+            self._pinner.follow(operation.type, operation.name)
         running.step("settled")
 
     def _mirror(self, location: str, operation: Operation) -> None:

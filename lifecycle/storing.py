@@ -59,4 +59,5 @@ def _row(version: Version, usage: Usage, copies: Mapping[str, ColdCopy]) -> Vers
         unique_bytes=unique,
         shared_bytes=total - unique,
         cold_bytes=copy.num_bytes if copy else 0,
+        cached_bytes=None if usage.cached is None else usage.cached.get(version.version, 0),
     )

@@ -1,6 +1,6 @@
 """The typed face of the native module: joined mappings, gathers, blocks of memory that are reused."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -156,4 +156,107 @@ class Block:
         """Where it begins."""
     def __len__(self) -> int:
         """Bytes."""
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArenaCounts:
+    """What the slots of an arena are doing at this moment; sizes in bytes."""
+
+    slots: int
+    """Slots that have memory."""
+    bytes: int
+    huge_bytes: int
+    """What of it lies on reserved huge pages."""
+    filling: int
+    """Slots that the process which claimed them has views of."""
+    sent: int
+    """Slots whose descriptor is on its way."""
+    held: int
+    """Slots that the process which received them has views of."""
+    handed: int
+    """Claims that found a slot."""
+    refused: int
+    """Claims that found none."""
+
+@final
+class Arena:
+    """Slots of memory in files that several processes map; a word per slot says who has it, and nobody ever waits.
+
+    Every process that takes part makes one from the same files. A forked child may use the inherited object.
+
+    Parameters
+    ----------
+    table, small, huge
+        Descriptors, which must stay open: the table of `table_bytes`, zeros at first; a file of ordinary pages, and one
+        of 2 MiB pages or -1, both with ``slots * stride`` bytes.
+    slots
+        The most slots.
+    stride
+        The most bytes of a slot, a multiple of 2 MiB.
+    limit
+        The most bytes of all slots together.
+    transparent
+        Advise the kernel to use transparent huge pages for the ordinary file.
+
+    Raises
+    ------
+    ValueError
+        When a file is too short.
+    OSError
+        When the kernel refuses.
+    """
+
+    slots: int
+    stride: int
+    limit: int
+    def __new__(
+        cls, table: int, small: int, huge: int, *, slots: int, stride: int, limit: int, transparent: bool
+    ) -> Arena: ...
+    @staticmethod
+    def table_bytes(slots: int) -> int:
+        """Bytes of the table."""
+    def claim(self, length: int) -> Slot | None:
+        """Take a free slot of at least so many bytes, giving it memory where needed; None when that cannot be."""
+    def receive(self, index: int, ticket: int, length: int) -> Slot:
+        """Take over a slot that was sent.
+
+        Raises
+        ------
+        LookupError
+            When it was not sent under that ticket, or was taken back since.
+        MemoryError
+            When it has less memory than ``length``, or cannot be mapped.
+        """
+    def reclaim(self) -> int:
+        """Take back what processes hold that have ended, and return from how many slots."""
+    def has_objects(self) -> bool:
+        """Whether this process has a `Slot` of it."""
+    def forked(self, witness: Callable[[], bool]) -> None:
+        """Keep the slots that this process has until ``witness()`` says that the child which inherited them has ended."""
+    def counts(self) -> ArenaCounts:
+        """Count."""
+
+@final
+class Slot:
+    """Writable bytes of an arena; what this process holds of it goes back when the last view dies."""
+
+    ticket: int
+    sent: bool
+    """Whether its descriptor has left, or arrived."""
+    companion: object
+    """Lives as long as this process maps the slot, from batch to batch, and is let go before it is unmapped."""
+    def __init__(self, *unusable: Any) -> None: ...
+    @property
+    def index(self) -> int:
+        """Its place in the arena."""
+    @property
+    def address(self) -> int:
+        """Where it begins in this process."""
+    @property
+    def mapped_bytes(self) -> int:
+        """Whole pages mapped there, at least its length."""
+    def send(self) -> bool:
+        """Note that its descriptor leaves now; False when it may not: it left before, or belongs to another process."""
+    def __len__(self) -> int:
+        """Bytes that were asked for."""
     def __buffer__(self, flags: int, /) -> memoryview: ...

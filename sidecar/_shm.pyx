@@ -697,3 +697,499 @@ cdef class Block:
     def __dealloc__(self):
         if self.place != NULL:
             self.pool._give(self.index, self.place, self.owner)
+
+
+# -- arenas: memory that a worker fills and another process reads --------------------------------------------------------
+
+cdef extern from * nogil:
+    """
+    #include <fcntl.h>
+
+    #ifndef FALLOC_FL_PUNCH_HOLE
+    #define FALLOC_FL_KEEP_SIZE 1
+    #define FALLOC_FL_PUNCH_HOLE 2
+    #endif
+
+    /* fallocate is declared for _GNU_SOURCE only, which Python.h asks for before anything else is included. */
+    static int shm_allocate(int descriptor, long long offset, long long length) {
+        int failed;
+        do failed = fallocate(descriptor, 0, offset, length); while (failed && errno == EINTR);
+        return failed ? errno : 0;
+    }
+
+    static void shm_punch(int descriptor, long long offset, long long length) {
+        while (fallocate(descriptor, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length) && errno == EINTR);
+    }
+
+    static inline uint64_t shm_load(const uint64_t *word) { return __atomic_load_n(word, __ATOMIC_ACQUIRE); }
+    static inline void shm_store(uint64_t *word, uint64_t value) { __atomic_store_n(word, value, __ATOMIC_RELEASE); }
+    static inline int shm_swap(uint64_t *word, uint64_t before, uint64_t after) {
+        return __atomic_compare_exchange_n(word, &before, after, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+    }
+    static inline void shm_clear(uint64_t *word, uint64_t bits) { __atomic_fetch_and(word, ~bits, __ATOMIC_ACQ_REL); }
+    static inline void shm_count(uint64_t *word) { __atomic_fetch_add(word, 1, __ATOMIC_RELAXED); }
+    """
+    int shm_allocate(int descriptor, long long offset, long long length)
+    void shm_punch(int descriptor, long long offset, long long length)
+    uint64_t shm_load(const uint64_t *word)
+    void shm_store(uint64_t *word, uint64_t value)
+    bint shm_swap(uint64_t *word, uint64_t before, uint64_t after)
+    void shm_clear(uint64_t *word, uint64_t bits)
+    void shm_count(uint64_t *word)
+
+# A slot's word, from its low end: who holds it (3 bits), how often it was claimed (19), which process claimed it last
+# (22, as many as Linux gives a pid) and when that one was born (20). All in one word, so that no reader ever sees the pid
+# of one process with the birth of another. A word of 0 was never claimed, and neither was any after it.
+cdef enum:
+    FILLING = 1     # the process that claimed it still has tensors of it
+    SENT = 2        # its descriptor is on its way
+    HELD = 4        # the process that received it still has tensors of it
+    BUSY = FILLING | SENT | HELD
+    TICKET_AT = 3
+    TICKETS = (1 << 19) - 1
+    PID_AT = 22
+    PIDS = (1 << 22) - 1
+    BORN_AT = 44
+    BIRTHS = (1 << 20) - 1
+    # A slot's room is its bytes of memory, whole pages; the lowest bit says that they are huge ones.
+    ON_HUGE = 1
+    # Below this a huge page would be wasted.
+    WORTH_HUGE = 1 << 20
+
+cdef struct SlotEntry:
+    uint64_t word
+    uint64_t room
+    uint64_t unused[6]
+
+cdef struct Table:
+    uint64_t handed
+    uint64_t refused
+    uint64_t unused[6]
+    SlotEntry slots[1]
+
+
+cdef object birth_of(pid):
+    """When a process was born, cut to what a word has room for; None when it has ended, zombies included."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            text = file.read()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    fields = text[text.rindex(b")") + 2:].split()
+    return None if fields[0] in (b"Z", b"X") else int(fields[19]) & BIRTHS
+
+
+@cython.final
+@cython.no_gc
+cdef class Window:
+    """The memory of one slot in this process."""
+
+    cdef uint8_t *place
+    cdef size_t length
+    cdef bint huge
+    cdef object companion
+
+    def __dealloc__(self):
+        # It may have told a device about this memory, and takes that back while the memory is still there.
+        self.companion = None
+        if self.length:
+            munmap(self.place, self.length)
+
+
+cdef Window map_window(int descriptor, long long offset, size_t length, bint huge, bint advise, int *failed):
+    """Map a slot where huge pages can lie, and fill its pages; None with the error when there is no memory."""
+    cdef Window window = Window.__new__(Window)
+    cdef size_t slack = HUGE if length >= HUGE else 0
+    cdef uint8_t *start
+    cdef size_t ahead
+    failed[0] = 0
+    with nogil:
+        start = <uint8_t *>mmap(NULL, length + slack, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
+        if <void *>start == MAP_FAILED:
+            failed[0] = errno
+        else:
+            if slack:
+                ahead = (HUGE - <uintptr_t>start % HUGE) % HUGE
+                if ahead:
+                    munmap(start, ahead)
+                munmap(start + ahead + length, slack - ahead)
+                start += ahead
+            # Without a reservation: the pages of a huge slot are there already, and none is to be set aside twice.
+            if <void *>mmap(
+                start, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, descriptor, offset
+            ) == MAP_FAILED:
+                failed[0] = errno
+                munmap(start, length)
+    if failed[0]:
+        return None
+    window.place, window.length, window.huge = start, length, huge
+    with nogil:
+        if advise:
+            madvise(start, length, MADV_HUGEPAGE)
+        if madvise(start, length, MADV_POPULATE_WRITE) != 0:
+            failed[0] = errno
+            if failed[0] == EINVAL:
+                # Kernels before 5.14. Allocating first means that a later touch cannot end the process.
+                failed[0] = shm_allocate(descriptor, offset, length)
+    return None if failed[0] else window
+
+
+@cython.final
+cdef class Arena:
+    """Slots of memory in files that several processes map; a word per slot says who has it, and nobody ever waits."""
+
+    cdef Mapping table_memory
+    cdef Table *table
+    cdef int small, huge
+    cdef readonly Py_ssize_t slots
+    cdef readonly size_t stride
+    cdef readonly size_t limit
+    cdef bint transparent
+    cdef list windows
+    cdef int mapper
+    cdef uint64_t birth
+    # Of this process: how many objects it has of each slot, which children were forked while it had some, and what it
+    # cannot give back before they have ended.
+    cdef list objects
+    cdef dict witnesses
+    cdef list lingering
+
+    @staticmethod
+    def table_bytes(Py_ssize_t slots):
+        return round_up(sizeof(Table) + slots * sizeof(SlotEntry), SMALL)
+
+    def __cinit__(
+        self, int table, int small, int huge, *, Py_ssize_t slots, size_t stride, size_t limit, bint transparent
+    ):
+        if slots <= 0 or stride == 0 or stride % HUGE:
+            raise ValueError(f"{slots} slots of {stride} bytes cannot be: at least one, of whole huge pages")
+        cdef long long wanted = <long long>product(slots, stride, "the files of an arena")
+        for descriptor in (small, huge):
+            if descriptor >= 0 and shm_file_bytes(descriptor) < wanted:
+                raise ValueError(f"descriptor {descriptor} is shorter than {slots} slots of {stride} bytes")
+        self.slots, self.stride, self.limit, self.transparent = slots, stride, limit, transparent
+        self.small, self.huge = small, huge
+        self.table_memory = shared_table(table, self.table_bytes(slots))
+        self.table = <Table *>self.table_memory.start
+        self._start()
+
+    cdef int _start(self) except -1:
+        self.mapper = getpid()
+        self.birth = birth_of(self.mapper)
+        self.windows = [None] * self.slots
+        self.objects = [0] * self.slots
+        self.witnesses = {}
+        self.lingering = []
+        return 0
+
+    cdef int _here(self) except -1:
+        # A forked child writes through mappings of its own, which it fills in one go.
+        if self.mapper != getpid():
+            self._start()
+        if self.lingering:
+            self._sweep()
+        return 0
+
+    # -- children that inherited a slot --------------------------------------------------------------------------------
+
+    def forked(self, witness):
+        self._here()
+        cdef Py_ssize_t at
+        for at in range(self.slots):
+            if self.objects[at]:
+                self.witnesses[at] = (*self.witnesses.get(at, ()), witness)
+
+    def has_objects(self):
+        self._here()
+        return any(self.objects)
+
+    cdef void _sweep(self):
+        waiting = []
+        for at, holds, witnesses in self.lingering:
+            if all([ended() for ended in witnesses]):
+                shm_clear(&self._entry(at).word, holds)
+            else:
+                waiting.append((at, holds, witnesses))
+        self.lingering = waiting
+
+    cdef void _came(self, Py_ssize_t at):
+        self.objects[at] += 1
+
+    cdef void _went(self, Py_ssize_t at, uint64_t holds):
+        witnesses = self.witnesses.get(at)
+        self.objects[at] -= 1
+        if self.objects[at] == 0:
+            self.witnesses.pop(at, None)
+        if witnesses is None:
+            shm_clear(&self._entry(at).word, holds)
+        else:
+            self.lingering.append((at, holds, witnesses))
+
+    cdef SlotEntry *_entry(self, Py_ssize_t at) noexcept nogil:
+        return &self.table.slots[at]
+
+    # -- claiming ------------------------------------------------------------------------------------------------------
+
+    def claim(self, size_t length):
+        self._here()
+        cdef Slot slot = self._claim_ready(length)
+        if slot is None and self.reclaim():
+            slot = self._claim_ready(length)
+        if slot is None:
+            slot = self._claim_growing(length)
+        shm_count(&self.table.refused if slot is None else &self.table.handed)
+        return slot
+
+    cdef Slot _claim_ready(self, size_t length):
+        # The lowest one that is large enough: so few slots are in use, and they are warm.
+        cdef Py_ssize_t at
+        cdef uint64_t word
+        for at in range(self.slots):
+            word = shm_load(&self._entry(at).word)
+            if word == 0:
+                return None
+            if word & BUSY or shm_load(&self._entry(at).room) < length:
+                continue
+            if self._take(at, word):
+                return self._filling(at, length)
+        return None
+
+    cdef Slot _claim_growing(self, size_t length):
+        cdef Py_ssize_t at
+        cdef uint64_t word
+        for at in range(self.slots):
+            word = shm_load(&self._entry(at).word)
+            if not word & BUSY and self._take(at, word):
+                return self._filling(at, length)
+        return None
+
+    cdef bint _take(self, Py_ssize_t at, uint64_t word):
+        cdef uint64_t ticket = ((word >> TICKET_AT) + 1) & TICKETS
+        cdef uint64_t after = (
+            FILLING | ticket << TICKET_AT | <uint64_t>(self.mapper & PIDS) << PID_AT | self.birth << BORN_AT
+        )
+        return shm_swap(&self._entry(at).word, word, after)
+
+    cdef Slot _filling(self, Py_ssize_t at, size_t length):
+        cdef Slot slot = Slot.__new__(Slot)
+        # From here on the slot goes back when the object dies, whatever fails below.
+        slot.arena, slot.at, slot.holds, slot.owner, slot.length = self, at, FILLING, self.mapper, length
+        self._came(at)
+        slot.ticket = (shm_load(&self._entry(at).word) >> TICKET_AT) & TICKETS
+        slot.window = self._window(at, length)
+        if slot.window is None:
+            slot.window = self._grown(at, length)
+        return None if slot.window is None else slot
+
+    cdef Window _window(self, Py_ssize_t at, size_t length):
+        """The memory of a slot that has enough; None when it has not, or cannot be mapped."""
+        cdef uint64_t room = shm_load(&self._entry(at).room)
+        cdef size_t bytes = room & ~<uint64_t>ON_HUGE
+        cdef bint huge = room & ON_HUGE
+        cdef Window window = self.windows[at]
+        cdef int failed
+        if bytes < max(length, <size_t>1):
+            return None
+        if window is None or window.length != bytes or window.huge != huge:
+            window = map_window(
+                self.huge if huge else self.small, at * self.stride, bytes, huge, self.transparent and not huge, &failed
+            )
+            self.windows[at] = window
+        return window
+
+    cdef Window _grown(self, Py_ssize_t at, size_t length):
+        cdef Window window = None
+        if length >= WORTH_HUGE and self.huge >= 0:
+            window = self._allocated(at, length, True)
+        return self._allocated(at, length, False) if window is None else window
+
+    cdef Window _allocated(self, Py_ssize_t at, size_t length, bint huge):
+        cdef SlotEntry *entry = self._entry(at)
+        cdef size_t before = entry.room & ~<uint64_t>ON_HUGE
+        cdef bint was_huge = entry.room & ON_HUGE
+        cdef int descriptor = self.huge if huge else self.small
+        cdef int failed = 0
+        cdef Window window
+        if length > self.stride:
+            return None
+        cdef size_t bytes = round_up(class_bytes(class_of(length)), HUGE if huge else SMALL)
+        if bytes > self.stride or self._bytes() - before + bytes > self.limit:
+            return None
+        if before and was_huge != huge:
+            # In this order: whoever finds the slot after a kill must not believe in memory that is gone.
+            shm_store(&entry.room, 0)
+            shm_punch(self.huge if was_huge else self.small, at * self.stride, before)
+            before = 0
+        if huge:
+            failed = shm_allocate(descriptor, at * self.stride, bytes)
+            if failed:
+                shm_punch(descriptor, at * self.stride + before, bytes - before)
+                return None
+        window = map_window(descriptor, at * self.stride, bytes, huge, self.transparent and not huge, &failed)
+        if window is None:
+            shm_punch(descriptor, at * self.stride + before, bytes - before)
+            return None
+        shm_store(&entry.room, bytes | (ON_HUGE if huge else 0))
+        self.windows[at] = window
+        return window
+
+    cdef size_t _bytes(self) noexcept nogil:
+        cdef Py_ssize_t at
+        cdef size_t total = 0
+        for at in range(self.slots):
+            total += shm_load(&self._entry(at).room) & ~<uint64_t>ON_HUGE
+        return total
+
+    # -- receiving -----------------------------------------------------------------------------------------------------
+
+    def receive(self, Py_ssize_t at, uint64_t ticket, size_t length):
+        self._here()
+        if not 0 <= at < self.slots:
+            raise LookupError(f"there is no slot {at}")
+        cdef uint64_t word
+        while True:
+            word = shm_load(&self._entry(at).word)
+            if not word & SENT or ((word >> TICKET_AT) & TICKETS) != ticket:
+                raise LookupError(f"slot {at} was taken back: the process that filled it has ended")
+            if shm_swap(&self._entry(at).word, word, word & ~<uint64_t>SENT | HELD):
+                break
+        cdef Slot slot = Slot.__new__(Slot)
+        slot.arena, slot.at, slot.holds, slot.owner = self, at, HELD, self.mapper
+        self._came(at)
+        slot.ticket, slot.length, slot.sent = ticket, length, True
+        slot.window = self._window(at, length)
+        if slot.window is None:
+            raise MemoryError(f"slot {at} with {length} bytes cannot be mapped")
+        return slot
+
+    # -- looking after it ----------------------------------------------------------------------------------------------
+
+    def reclaim(self):
+        self._here()
+        cdef Py_ssize_t at
+        cdef uint64_t word
+        cdef Py_ssize_t found = 0
+        births = {}
+        for at in range(self.slots):
+            word = shm_load(&self._entry(at).word)
+            if word == 0:
+                break
+            if not word & (FILLING | SENT):
+                continue
+            pid = (word >> PID_AT) & PIDS
+            if pid not in births:
+                births[pid] = birth_of(pid)
+            if births[pid] == word >> BORN_AT:
+                continue
+            # If somebody else was quicker the word has changed, and so has what is to be done.
+            found += shm_swap(&self._entry(at).word, word, word & ~<uint64_t>(FILLING | SENT))
+        return found
+
+    def counts(self):
+        self._here()
+        cdef Py_ssize_t at
+        cdef uint64_t word, room
+        cdef Py_ssize_t used = 0, filling = 0, sent = 0, held = 0
+        cdef size_t bytes = 0, huge = 0
+        for at in range(self.slots):
+            word, room = shm_load(&self._entry(at).word), shm_load(&self._entry(at).room)
+            used += room != 0
+            filling += word & FILLING != 0
+            sent += word & SENT != 0
+            held += word & HELD != 0
+            bytes += room & ~<uint64_t>ON_HUGE
+            huge += room & ~<uint64_t>ON_HUGE if room & ON_HUGE else 0
+        return ArenaCounts(
+            slots=used,
+            bytes=bytes,
+            huge_bytes=huge,
+            filling=filling,
+            sent=sent,
+            held=held,
+            handed=shm_load(&self.table.handed),
+            refused=shm_load(&self.table.refused),
+        )
+
+
+cdef Mapping shared_table(int descriptor, size_t length):
+    cdef long long size = shm_file_bytes(descriptor)
+    if size < <long long>length:
+        raise ValueError(f"the table of an arena has {size} bytes, {length} are needed")
+    cdef uint8_t *start = <uint8_t *>mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0)
+    if <void *>start == MAP_FAILED:
+        raise os_error(errno, f"cannot map {length} bytes of descriptor {descriptor}")
+    cdef Mapping mapping = Mapping([])
+    mapping.start, mapping.length, mapping.mapped, mapping.writable = start, length, length, True
+    return mapping
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArenaCounts:
+    """What the slots of an arena are doing at this moment."""
+
+    slots: int
+    bytes: int
+    huge_bytes: int
+    filling: int
+    sent: int
+    held: int
+    handed: int
+    refused: int
+
+
+@cython.final
+@cython.no_gc
+cdef class Slot:
+    """Writable bytes of an arena; what this process holds of it goes back when the last view dies."""
+
+    cdef Arena arena
+    cdef Window window
+    cdef Py_ssize_t at
+    cdef uint64_t holds
+    cdef readonly uint64_t ticket
+    cdef size_t length
+    cdef int owner
+    cdef readonly bint sent
+
+    def __init__(self):
+        raise TypeError("slots come from Arena.claim and Arena.receive")
+
+    @property
+    def index(self):
+        return self.at
+
+    @property
+    def address(self):
+        return <uintptr_t>self.window.place
+
+    @property
+    def mapped_bytes(self):
+        return self.window.length
+
+    @property
+    def companion(self):
+        return self.window.companion
+
+    @companion.setter
+    def companion(self, thing):
+        self.window.companion = thing
+
+    def send(self):
+        cdef uint64_t *word = &self.arena._entry(self.at).word
+        cdef uint64_t before = shm_load(word)
+        if self.sent or self.owner != getpid():
+            return False
+        # Nobody else changes the word of a slot that is being filled.
+        self.sent = shm_swap(word, before, before | SENT)
+        return self.sent
+
+    def __len__(self):
+        return self.length
+
+    def __getbuffer__(self, Py_buffer *view, int flags):
+        PyBuffer_FillInfo(view, self, self.window.place, self.length, False, flags)
+
+    def __dealloc__(self):
+        # A forked child has inherited the object, not the slot.
+        if self.arena is not None and self.owner == getpid():
+            self.arena._went(self.at, self.holds)

@@ -10,6 +10,7 @@ from alluxio_lance.errors import Corrupt, Unavailable
 from alluxio_lance.layout import ColumnKind, Pages
 from alluxio_lance.lifecycle.ports import TableReader
 from alluxio_lance.manager import OnProgress
+from alluxio_lance.sidecar.account import Account
 from alluxio_lance.sidecar.budget import Room
 from alluxio_lance.sidecar.fill import NullItems
 from alluxio_lance.sidecar.fill.column import ColumnFilling, HotColumn
@@ -19,29 +20,6 @@ from alluxio_lance.sidecar.plan import ColumnPlan, Plan
 from alluxio_lance.values import Progress
 
 __all__ = ["HotColumn", "load"]
-
-
-class _Account:
-    """What one load has claimed of the room; all of it goes back unless the load succeeds."""
-
-    def __init__(self, room: Room) -> None:
-        self._room = room
-        self._held = 0
-
-    def reserve(self, need: int, *, huge: int = 0) -> None:
-        self._room.reserve(need, huge=huge)
-        self._held += need
-
-    def at_least(self, size: int) -> None:
-        """Hold ``size`` bytes or more."""
-        if size > self._held:
-            self.reserve(size - self._held)
-
-    def settle(self, size: int) -> None:
-        """Hold exactly ``size`` bytes from now on."""
-        self.at_least(size)
-        self._room.release(self._held - size)
-        self._held = size
 
 
 def load(
@@ -82,7 +60,7 @@ def load(
     Corrupt
         When the store gives other rows or types than the version has.
     """
-    run = _Run(reader, plan, _Account(room), prefer, on_progress, cancelled)
+    run = _Run(reader, plan, Account(room), prefer, on_progress, cancelled)
     try:
         return run.load()
     except BaseException:
@@ -95,7 +73,7 @@ class _Run:
         self,
         reader: TableReader,
         plan: Plan,
-        account: _Account,
+        account: Account,
         prefer: Pages,
         on_progress: OnProgress | None,
         cancelled: Callable[[], bool],

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Final, Protocol, Self
 
@@ -17,10 +18,9 @@ import structlog
 
 from alluxio_lance.errors import AlluxioLanceError, NoSpace, NotFound, Restoring, Unavailable
 from alluxio_lance.lifecycle.uri import ResourceName, parse_selector
-from alluxio_lance.manager import OnProgress
 from alluxio_lance.sidecar.door import Announced
 from alluxio_lance.sidecar.feed import Feed
-from alluxio_lance.values import Event, Resource, State, Version
+from alluxio_lance.values import Event, Resource, State, Verb, Version
 
 __all__ = ["Followed", "Prefetcher", "Shelf"]
 
@@ -65,8 +65,12 @@ class Followed(Protocol):
 class Shelf(Protocol):
     """The part of residency that is told what is wanted."""
 
-    def prefetch(self, version: Version, *, on_progress: OnProgress | None = None) -> None:
-        """Make a version hot."""
+    def prefetch(self, version: Version, *, go_on: Callable[[], bool]) -> None:
+        """Make a version hot; ends with an error when ``go_on`` says that this is not wanted any more."""
+        ...
+
+    def warm(self, version: Version, *, go_on: Callable[[], bool]) -> None:
+        """Bring a hot version into the cache before the store too, where it came by another way; never fails."""
         ...
 
     def set_active(self, type: str, name: str, semver: str | None) -> None:
@@ -107,13 +111,24 @@ class Prefetcher:
     load
         Make active versions hot; otherwise they are announced as soon as the pointer moves, and loaded when somebody
         opens them.
+    on_gone
+        Told of each resource of which something was purged; may raise the catalog's errors, and is then told again.
     """
 
-    def __init__(self, catalog: Followed, shelf: Shelf, feed: Feed, *, load: bool) -> None:
+    def __init__(
+        self,
+        catalog: Followed,
+        shelf: Shelf,
+        feed: Feed,
+        *,
+        load: bool,
+        on_gone: Callable[[str, str], None],
+    ) -> None:
         self._catalog = catalog
         self._shelf = shelf
         self._feed = feed
         self._load = load
+        self._on_gone = on_gone
         self._announce: Announce = _nobody_listens
         self._pointers: dict[Name, Version | None] = {}
         self._announced: dict[Name, Announced] = {}
@@ -197,6 +212,8 @@ class Prefetcher:
         while events := self._catalog.events(after=self._seen):
             for name in dict.fromkeys((event.type, event.name) for event in events):
                 self._look(name)
+            for name in dict.fromkeys((event.type, event.name) for event in events if event.verb is Verb.PURGE):
+                self._on_gone(*name)
             self._seen = events[-1].sequence
 
     def _look(self, name: Name) -> None:
@@ -262,7 +279,7 @@ class Prefetcher:
         while (found := self._next_wish()) is not None:
             name, wish = found
             try:
-                self._shelf.prefetch(wish.version)
+                self._shelf.prefetch(wish.version, go_on=partial(self._is_wished, name, wish))
             except AlluxioLanceError as error:
                 self._failed(name, wish, error)
                 continue
@@ -273,6 +290,11 @@ class Prefetcher:
             with self._changed:
                 self._announce_if_active(wish.version)
             self._give_up(name, wish)
+            self._shelf.warm(wish.version, go_on=self._is_idle)
+
+    def _is_idle(self) -> bool:
+        """Tell whether nobody waits for a load; takes no lock, as `_is_wished`."""
+        return not self._closed and not self._wishes
 
     def _next_wish(self) -> tuple[Name, _Wish] | None:
         """Wait for the wish that is due first; None at the end."""
@@ -285,9 +307,13 @@ class Prefetcher:
                 self._changed.wait(None if first is None else first[1].due - now)
         return None
 
+    def _is_wished(self, name: Name, wish: _Wish) -> bool:
+        """Tell whether the pointer still stands where it stood; takes no lock, since a load asks all the time."""
+        return self._wishes.get(name) is wish
+
     def _failed(self, name: Name, wish: _Wish, error: AlluxioLanceError) -> None:
-        if self._closed:
-            return  # the stop cancelled the load: that is no failure
+        if self._closed or not self._is_wished(name, wish):
+            return  # the stop, or the pointer that moved on, cancelled the load: that is no failure
         again = _may_succeed_later(error)
         _log.warning("an active version could not be made hot", uri=wish.version.uri, error=error.message, again=again)
         if not again:

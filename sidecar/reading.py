@@ -1,54 +1,136 @@
-"""Opens versions in the store for a load, and makes sure that what was opened is what was meant."""
+"""The versions in the store as loads need them: warmed, opened, and known to be still what was meant."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import structlog
 
 from alluxio_lance.errors import AlluxioLanceError, NotFound, Restoring
 from alluxio_lance.lifecycle.ports import Catalog, Store, TableReader
 from alluxio_lance.lifecycle.uri import ResourceName, parse_selector
+from alluxio_lance.manager import OnProgress
 from alluxio_lance.values import State, Version
+from alluxio_lance.ways import CacheShare
 
-__all__ = ["open_version"]
+__all__ = ["StoredVersions", "Versions"]
+
+_log = structlog.get_logger(__name__)
 
 
-def open_version(catalog: Catalog, store: Store, version: Version) -> TableReader:
-    """Open a version for reading.
+class Versions(Protocol):
+    """Where loads get versions from."""
 
-    Raises
-    ------
-    NotFound
-        When it is deleted.
-    Restoring
-        When it is in the cold tier.
-    Corrupt, Unavailable
-        When it cannot be read.
+    def check(self, version: Version) -> None:
+        """Raise `NotFound` or `Restoring` when a version is not served any more."""
+        ...
+
+    def warm(self, version: Version, on_progress: OnProgress | None, go_on: Callable[[], bool]) -> CacheShare | None:
+        """Bring a version into the cache before the store where that is wanted; None when it was not. Never fails."""
+        ...
+
+    def share(self, version: Version) -> CacheShare | None:
+        """Tell how much of a version lies in the cache before the store; None: none, or it does not say."""
+        ...
+
+    def open(self, version: Version) -> TableReader:
+        """Open a version for reading."""
+        ...
+
+
+class StoredVersions:
+    """The versions of a catalog in a store.
+
+    Parameters
+    ----------
+    catalog, store
+        Where they are.
+    warms
+        Tells whether a version shall be brought into the store's cache before it is read.
     """
-    location = catalog.location(version.type, version.name)
-    if location is None:
-        raise _deleted(version)
-    try:
-        reader = store.open(store.branch_location(location, version.branch), version.version)
-    except AlluxioLanceError:
-        # That it is gone says more than that a file of it is.
-        _check_served(catalog, version)
-        raise
-    # After the open, not before: a table may be deleted and another one made in its place at any time.
-    try:
-        _check_served(catalog, version)
-    except BaseException:
-        reader.close()
-        raise
-    return reader
 
+    def __init__(self, catalog: Catalog, store: Store, warms: Callable[[Version], bool]) -> None:
+        self._catalog = catalog
+        self._store = store
+        self._warms = warms
 
-def _check_served(catalog: Catalog, version: Version) -> None:
-    try:
-        now = catalog.find(ResourceName(version.type, version.name, parse_selector(version.semver)))
-    except NotFound:
-        raise _deleted(version) from None
-    if now.operation != version.operation:
-        raise _deleted(version)
-    if now.state is State.ARCHIVED:
-        raise Restoring(f"{version.uri} was archived before it could be loaded - open it again", progress=0.0)
+    def check(self, version: Version) -> None:
+        """Look whether a version is still served.
+
+        Raises
+        ------
+        NotFound
+            When it is deleted.
+        Restoring
+            When it is in the cold tier.
+        """
+        try:
+            now = self._catalog.find(ResourceName(version.type, version.name, parse_selector(version.semver)))
+        except NotFound:
+            raise _deleted(version) from None
+        if now.operation != version.operation:
+            raise _deleted(version)
+        if now.state is State.ARCHIVED:
+            raise Restoring(f"{version.uri} was archived before it could be loaded - open it again", progress=0.0)
+
+    def warm(self, version: Version, on_progress: OnProgress | None, go_on: Callable[[], bool]) -> CacheShare | None:
+        """Bring a version into the store's cache, if it has one and the rules say so.
+
+        A failure is logged: what is not cached is read all the same, only slower.
+        """
+        if not self._store.has_cache():
+            return None
+        try:
+            if not self._warms(version):
+                return None
+            return self._store.warm(self._location(version), version.version, on_progress, go_on)
+        except AlluxioLanceError as error:
+            _log.warning("a version could not be brought into the cache", uri=version.uri, error=error.message)
+            return None
+
+    def share(self, version: Version) -> CacheShare | None:
+        """Ask the store how much of a version it has cached; a failure is logged, since it is only for the statistics."""
+        if not self._store.has_cache():
+            return None
+        try:
+            return self._store.share(self._location(version), version.version)
+        except AlluxioLanceError as error:
+            _log.warning("the cache does not say what it has of a version", uri=version.uri, error=error.message)
+            return None
+
+    def open(self, version: Version) -> TableReader:
+        """Open a version for reading, by the nearest way.
+
+        Raises
+        ------
+        NotFound
+            When it is deleted.
+        Restoring
+            When it is in the cold tier.
+        Corrupt, Unavailable
+            When it cannot be read.
+        """
+        location = self._location(version)
+        try:
+            reader = self._store.open(location, version.version, self._catalog.known_files(version.type, version.name))
+        except AlluxioLanceError:
+            # That it is gone says more than that a file of it is.
+            self.check(version)
+            raise
+        # After the open, not before: a table may be deleted and another one made in its place at any time.
+        try:
+            self.check(version)
+        except BaseException:
+            reader.close()
+            raise
+        return reader
+
+    def _location(self, version: Version) -> str:
+        location = self._catalog.location(version.type, version.name)
+        if location is None:
+            raise _deleted(version)
+        return self._store.branch_location(location, version.branch)
 
 
 def _deleted(version: Version) -> NotFound:

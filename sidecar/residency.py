@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
@@ -13,15 +13,15 @@ from typing import Self
 
 from alluxio_lance.errors import Conflict, Leased, Unavailable
 from alluxio_lance.layout import Pages
-from alluxio_lance.lifecycle.ports import TableReader
 from alluxio_lance.manager import OnProgress
 from alluxio_lance.sidecar.budget import Budget
-from alluxio_lance.sidecar.loader import HotColumn, load
+from alluxio_lance.sidecar.loading import Loaded, Loading, Wish
 from alluxio_lance.sidecar.plan import DEFAULT_SHARD_BYTES
 from alluxio_lance.sidecar.resident import Hold, Load, Resident, key_of
 from alluxio_lance.sidecar.shelf import Shelf
 from alluxio_lance.sidecar.statistics import CacheStatistics
 from alluxio_lance.values import Version
+from alluxio_lance.ways import Way
 
 __all__ = ["CacheEvent", "Residency"]
 
@@ -36,13 +36,18 @@ class CacheEvent:
     """Why it failed, when it did."""
 
 
+def _always() -> bool:
+    """Say that a load is wanted to its end."""
+    return True
+
+
 class Residency:
     """All versions in the shared memory of this node; safe to use from any thread.
 
     Parameters
     ----------
-    open_reader
-        Opens a version in the store.
+    loading
+        Brings versions into shared memory.
     budget
         Bytes that all versions may take together.
     keep_previous
@@ -57,7 +62,7 @@ class Residency:
 
     def __init__(
         self,
-        open_reader: Callable[[Version], TableReader],
+        loading: Loading,
         budget: Budget,
         *,
         keep_previous: int = 1,
@@ -65,9 +70,9 @@ class Residency:
         prefer: Pages = Pages.HUGE,
         on_event: Callable[[CacheEvent], None] | None = None,
     ) -> None:
-        self._open_reader = open_reader
+        self._loading = loading
         self._budget = budget
-        self._shelf = Shelf(budget, keep_previous, lambda version: self._events.append(CacheEvent("evicted", version)))
+        self._shelf = Shelf(budget, keep_previous, self._dropped)
         self._shard_bytes = shard_bytes
         self._prefer = prefer
         self._on_event = on_event
@@ -117,10 +122,33 @@ class Residency:
         return self._claim(version, columns, holder, on_progress, counted=True)
 
     def prefetch(
-        self, version: Version, columns: Sequence[str] | None = None, *, on_progress: OnProgress | None = None
+        self,
+        version: Version,
+        columns: Sequence[str] | None = None,
+        *,
+        on_progress: OnProgress | None = None,
+        go_on: Callable[[], bool] = _always,
     ) -> None:
-        """Make columns of a version hot without holding them; arguments and errors as in `open`."""
-        self._claim(version, columns, "prefetch", on_progress, counted=False).release()
+        """Make columns of a version hot without holding them; arguments and errors as in `open`.
+
+        Parameters
+        ----------
+        go_on
+            Whether this is still wanted: a load that nobody wants any more ends with `Unavailable`.
+        """
+        self._claim(version, columns, "prefetch", on_progress, go_on, counted=False).release()
+
+    def warm(self, version: Version, *, go_on: Callable[[], bool] = _always) -> None:
+        """Bring a version that was loaded from this node's disk into the cache before the store too, if the rules say so.
+
+        The next node that needs it finds it there, and so does this one when its disk has dropped it. A failure is
+        logged.
+        """
+        with self._locked():
+            resident = self._shelf.find(version)
+            from_disk = resident is not None and set(resident.ways) == {Way.DISK}
+        if from_disk:
+            self._loading.warm(version, go_on)
 
     def _claim(
         self,
@@ -128,6 +156,7 @@ class Residency:
         columns: Sequence[str] | None,
         holder: str,
         on_progress: OnProgress | None,
+        go_on: Callable[[], bool] = _always,
         *,
         counted: bool,
     ) -> Hold:
@@ -145,14 +174,16 @@ class Residency:
                     return self._hold(resident, names, holder, counted=counted)
                 running = resident.load
                 mine = self._begin(resident, missing) if running is None else running
+                mine.join(go_on)
                 mine.listen(on_progress)
             if running is None:
-                hot = self._load(resident, mine)
+                loaded = self._load(resident, mine)
                 with self._locked():
-                    self._publish(resident, mine, hot)
+                    self._publish(resident, mine, loaded)
                     return self._hold(resident, names, holder, counted=counted)
             error = running.wait()
-            if error is not None and running.columns.intersection(missing):
+            # A load that was given up before this call came to wait for it says nothing about the version.
+            if error is not None and not running.given_up and running.columns.intersection(missing):
                 raise error
 
     def _find(self, version: Version) -> Resident:
@@ -163,6 +194,7 @@ class Residency:
     def _hold(self, resident: Resident, names: Sequence[str], holder: str, *, counted: bool) -> Hold:
         if counted:
             resident.opened_at = datetime.now(UTC)
+            self._loading.used(resident.version)
         return resident.hold(names, holder, self._let_go)
 
     def _let_go(self, resident: Resident, holder: str) -> None:
@@ -180,47 +212,54 @@ class Residency:
         self._events.append(CacheEvent("loading", resident.version))
         return resident.load
 
-    def _load(self, resident: Resident, mine: Load) -> list[HotColumn]:
+    def _load(self, resident: Resident, mine: Load) -> Loaded:
         started = time.monotonic()
+        plan = resident.plan
+        wish = Wish(
+            resident.version,
+            key_of(resident.version),
+            plan.only([column.name for column in plan.columns if column.name in mine.columns]),
+            _EvictingRoom(self, resident),
+            self._prefer,
+            mine.report,
+            lambda: self._closed or mine.unwanted(),
+        )
         try:
-            plan = resident.plan
-            with closing(self._open_reader(resident.version)) as reader:
-                hot = load(
-                    reader,
-                    plan.only([column.name for column in plan.columns if column.name in mine.columns]),
-                    _EvictingRoom(self, resident),
-                    prefer=self._prefer,
-                    on_progress=mine.report,
-                    cancelled=lambda: self._closed,
-                )
+            loaded = self._loading.load(wish)
         except BaseException as error:
             self._fail(resident, mine, error)
             raise
         resident.load_seconds = time.monotonic() - started
-        return hot
+        return loaded
 
     def _fail(self, resident: Resident, mine: Load, error: BaseException) -> None:
         with self._locked():
             resident.load = None
-            self._failed += 1
+            self._failed += not mine.given_up
             self._events.append(CacheEvent("failed", resident.version, str(error)))
             if not resident.columns:
                 del self._shelf.residents[key_of(resident.version)]
             self._shelf.drop_if_unwanted(resident)
         mine.end(error)
 
-    def _publish(self, resident: Resident, mine: Load, hot: Sequence[HotColumn]) -> None:
+    def _publish(self, resident: Resident, mine: Load, loaded: Loaded) -> None:
         resident.load = None
         if self._closed:
-            for column in hot:
+            for column in loaded.columns:
                 column.close()
-            self._budget.release(sum(column.bytes for column in hot))
+            self._budget.release(sum(column.bytes for column in loaded.columns))
             error = Unavailable(f"the load of {resident.plan.label} was cut off by the shutdown", what="sidecar")
             mine.end(error)
             raise error
-        resident.columns.update((column.column.name, column) for column in hot)
+        resident.columns.update((column.column.name, column) for column in loaded.columns)
+        resident.ways, resident.cached_percent = loaded.ways, loaded.cached_percent
         self._events.append(CacheEvent("hot", resident.version))
         mine.end()
+
+    def _dropped(self, version: Version) -> None:
+        """Note that a version has left; the lock is held, and what it is told does not wait."""
+        self._loading.forget(key_of(version))
+        self._events.append(CacheEvent("evicted", version))
 
     def make_room(self, resident: Resident, need: int, huge: int) -> None:
         """Claim bytes for a load; what nobody reads makes room."""
@@ -308,6 +347,7 @@ class Residency:
                 hits=self._hits,
                 evictions=self._shelf.dropped,
                 failed_loads=self._failed,
+                disk=self._loading.disk_statistics(),
             )
 
     # -- the end ---------------------------------------------------------------------------------------------------

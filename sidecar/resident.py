@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -17,6 +17,7 @@ from alluxio_lance.sidecar.loader import HotColumn
 from alluxio_lance.sidecar.plan import Plan, make_plan
 from alluxio_lance.sidecar.statistics import ResidentVersion, Role, Status
 from alluxio_lance.values import Progress, Version
+from alluxio_lance.ways import Way
 
 __all__ = ["Hold", "Key", "Load", "Resident", "key_of"]
 
@@ -36,6 +37,23 @@ class Load:
         self._done = threading.Event()
         self._error: BaseException | None = None
         self._listeners: list[OnProgress] = []
+        self._wishes: list[Callable[[], bool]] = []
+        self._lock = threading.Lock()
+        self.given_up = False
+        """Nobody wanted it any more, and it was ended for that."""
+
+    def join(self, wanted: Callable[[], bool]) -> None:
+        """Note somebody who waits for it, and what tells whether he still wants it."""
+        with self._lock:
+            self._wishes.append(wanted)
+
+    def unwanted(self) -> bool:
+        """Tell whether it should end since nobody wants it any more; once it has said so, it stays so."""
+        if self.given_up:
+            return True
+        with self._lock:
+            self.given_up = not any(wanted() for wanted in self._wishes)
+            return self.given_up
 
     def listen(self, on_progress: OnProgress | None) -> None:
         """Let somebody know how far it is; the listener must not raise."""
@@ -81,6 +99,9 @@ class Resident:
     """Monotonic time of the last open or release."""
     opened_at: datetime | None = None
     load_seconds: float = 0.0
+    ways: Mapping[Way, int] = field(default_factory=dict)
+    cached_percent: int | None = None
+    """Both of the last load."""
 
     @classmethod
     def of(cls, version: Version, shard_bytes: int) -> Resident:
@@ -153,6 +174,8 @@ class Resident:
             leases=len(self.holders),
             last_opened_at=self.opened_at,
             load_seconds=self.load_seconds,
+            ways=self.ways,
+            cached_percent=self.cached_percent,
         )
 
     def close(self) -> None:

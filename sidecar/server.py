@@ -10,6 +10,7 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -23,19 +24,23 @@ from alluxio_lance.catalog import DatabaseCatalog
 from alluxio_lance.embedded import tables_folder
 from alluxio_lance.errors import Unavailable
 from alluxio_lance.lifecycle.access.authenticating import Authenticator
+from alluxio_lance.lifecycle.caching import loads
 from alluxio_lance.lifecycle.local import LocalManager
 from alluxio_lance.lifecycle.rules import RulesBook
 from alluxio_lance.sidecar.allocator import Trimmer, share_heaps
 from alluxio_lance.sidecar.budget import Budget
+from alluxio_lance.sidecar.commits import log_commits
+from alluxio_lance.sidecar.disk import DiskTier, prune
 from alluxio_lance.sidecar.door import Door
 from alluxio_lance.sidecar.feed import Feed
 from alluxio_lance.sidecar.janitor import Janitor
 from alluxio_lance.sidecar.leases import Leases
 from alluxio_lance.sidecar.leftovers import release_leftovers
 from alluxio_lance.sidecar.listener import listen
+from alluxio_lance.sidecar.loading import Loading
 from alluxio_lance.sidecar.peers import Peers
 from alluxio_lance.sidecar.prefetcher import Prefetcher
-from alluxio_lance.sidecar.reading import open_version
+from alluxio_lance.sidecar.reading import StoredVersions
 from alluxio_lance.sidecar.residency import CacheEvent, Residency
 from alluxio_lance.sidecar.run_folder import RunFolder
 from alluxio_lance.sidecar.seeing import Seeing
@@ -50,6 +55,7 @@ from alluxio_lance.v1 import cache_pb2, governance_pb2, lifecycle_pb2
 from alluxio_lance.v1.cache_pb2_grpc import add_CacheServicer_to_server
 from alluxio_lance.v1.governance_pb2_grpc import add_GovernanceServicer_to_server
 from alluxio_lance.v1.lifecycle_pb2_grpc import add_LifecycleServicer_to_server
+from alluxio_lance.values import Version
 
 __all__ = ["Sidecar"]
 
@@ -112,6 +118,11 @@ class Sidecar:
         return self._residency
 
     @property
+    def disk(self) -> DiskTier | None:
+        """What lies on this node's disk, where something shall."""
+        return self._disk
+
+    @property
     def leases(self) -> Leases:
         """Who reads it."""
         return self._leases
@@ -150,9 +161,15 @@ class Sidecar:
         _make_root(settings.root)
         catalog = DatabaseCatalog.open(settings.catalog_url)
         store = LanceStore.at(
-            settings.store, tables_folder(settings.root), settings.cold or None, settings.cold_options
+            settings.store,
+            tables_folder(settings.root),
+            settings.cold or None,
+            settings.cold_options,
+            # What lies on this node's disk is served while the store is down.
+            patient=bool(settings.disk_share),
         )
         self._parts.callback(catalog.close)
+        log_commits(settings.store)
         nudge = threading.Event()
         trimmer = keep(Trimmer())
 
@@ -160,6 +177,8 @@ class Sidecar:
             nudge.set()
             trimmer.soon()
 
+        book = RulesBook(catalog)
+        self._disk = self._open_disk(catalog)
         self._manager = keep(LocalManager(catalog, store, node=settings.node, observer=observe))
         self._manager.reconcile()
         release_leftovers(catalog, node=settings.node, earlier=folder.exchange("instance", self.instance))
@@ -172,7 +191,7 @@ class Sidecar:
 
         self._residency = keep(
             Residency(
-                lambda version: open_version(catalog, store, version),
+                Loading(StoredVersions(catalog, store, lambda version: _warms(catalog, book, version)), self._disk),
                 _budget(settings),
                 keep_previous=settings.keep_previous,
                 shard_bytes=settings.shard_bytes,
@@ -188,8 +207,16 @@ class Sidecar:
                 pending=settings.lease_pending,
             )
         )
-        authenticator = Authenticator(catalog, RulesBook(catalog), node=settings.node)
-        self._prefetcher = keep(Prefetcher(catalog, self._residency, self._feed, load=settings.prefetch == "active"))
+        authenticator = Authenticator(catalog, book, node=settings.node)
+        self._prefetcher = keep(
+            Prefetcher(
+                catalog,
+                self._residency,
+                self._feed,
+                load=settings.prefetch == "active",
+                on_gone=partial(_prune, self._disk, catalog),
+            )
+        )
         self._door = keep(
             Door(
                 self.address,
@@ -205,6 +232,20 @@ class Sidecar:
         self._prefetcher.start(self._door.announce)
         self._janitor = self._start_janitor(catalog)
         self._serve(peers, catalog, authenticator, shared=shared)
+
+    def _open_disk(self, catalog: DatabaseCatalog) -> DiskTier | None:
+        """Open the disk tier, if there is to be one, and remove what was purged while this node was down."""
+        share = self.settings.disk_share
+        if not share:
+            return None
+
+        def budget(free: int) -> int:
+            return int(free * share) if isinstance(share, Share) else share
+
+        disk = self._parts.enter_context(DiskTier.open(self.settings.disk_folder, budget))
+        for type, name in disk.owners():
+            prune(disk, catalog, type, name)
+        return disk
 
     def _start_janitor(self, catalog: DatabaseCatalog) -> Janitor | None:
         settings = self.settings
@@ -292,6 +333,17 @@ def _make_root(root: Path) -> None:
             "user can write",
             what="root",
         ) from error
+
+
+def _prune(disk: DiskTier | None, catalog: DatabaseCatalog, type: str, name: str) -> None:
+    if disk is not None:
+        prune(disk, catalog, type, name)
+
+
+def _warms(catalog: DatabaseCatalog, book: RulesBook, version: Version) -> bool:
+    """Tell whether the rules want a version in the store's cache before it is read."""
+    resource = catalog.resource(version.type, version.name)
+    return resource is not None and loads(book, version.type, version.name, resource.labels)
 
 
 def _budget(settings: Settings) -> Budget:

@@ -28,25 +28,37 @@ __all__ = ["Settings", "Share"]
 
 _PREFIX: Final = "ALLUXIO_LANCE_"
 _FILE: Final = "alluxio-lance.toml"
+_DISK_SHARE: Final = 0.1
+"""What the disk tier may have of the free disk by default, where it is on."""
 _PERCENT: Final = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 
 
 class Share(float):
-    """A share of the memory that the node has, above 0 and at most 1."""
+    """A share of the memory that the node has, or of the disk that is free, above 0 and at most 1."""
 
 
 def _read_budget(value: Any) -> int | Share | None:
+    return _read_share(value, "the memory", "60%")
+
+
+def _read_disk_budget(value: Any) -> int | Share | None:
+    if not isinstance(value, bool) and str(value).strip() == "0":
+        return 0
+    return _read_share(value, "the free disk", "10%")
+
+
+def _read_share(value: Any, whole: str, example: str) -> int | Share | None:
     if value is None or isinstance(value, Share):
         return value
     if percent := _PERCENT.fullmatch(str(value).strip()):
         share = float(percent[1]) / 100
         if not 0 < share <= 1:
-            raise ValueError("a share of the memory is more than 0% and at most 100%")
+            raise ValueError(f"a share of {whole} is more than 0% and at most 100%")
         return Share(share)
     try:
         return read_size(value)
     except ValueError as error:
-        raise ValueError(f"{error}, or as a share of the memory: 60%") from None
+        raise ValueError(f"{error}, or as a share of {whole}: {example}") from None
 
 
 def _read_names(value: Any) -> Any:
@@ -122,6 +134,15 @@ class Settings(BaseSettings):
     """The name of this node in the catalog."""
     memory_budget: Annotated[int | Share | None, BeforeValidator(_read_budget)] = None
     """Bytes that hot versions may take: a size, or a share of the node's memory; None lets the sidecar decide."""
+    disk_dir: _Place | None = None
+    """The folder of the disk tier, this node's alone: segments of hot versions, to have them back without the store; by
+    default ``disk`` in the root."""
+    disk_budget: Annotated[int | Share | None, BeforeValidator(_read_disk_budget)] = None
+    """Bytes that it may take: a size, or a share of what is free there at the start; 0: it keeps nothing. By default 10 %
+    where the tables are in Alluxio, and nothing where they lie on this node's disk anyway."""
+    files: str = ""
+    """The Alluxio of plain files, ``alluxio:///PATH``, as in ``store`` but without a folder; by default the one of
+    ``store``."""
     shard_bytes: Annotated[int, BeforeValidator(read_size)] = 256 << 20
     """About how large a segment gets."""
     prefetch: Literal["active", "none"] = "active"
@@ -167,6 +188,18 @@ class Settings(BaseSettings):
     def catalog_url(self) -> str:
         """The database URL of the catalog."""
         return self.catalog or f"sqlite:///{self.root / 'catalog.db'}"
+
+    @property
+    def disk_folder(self) -> Path:
+        """The folder of the disk tier."""
+        return self.disk_dir or self.root / "disk"
+
+    @property
+    def disk_share(self) -> int | Share:
+        """What the disk tier may take: bytes, 0 for none, or a share of the free disk."""
+        if self.disk_budget is None:
+            return Share(_DISK_SHARE) if self.store else 0
+        return self.disk_budget
 
 
 def _find_file() -> Path | None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
 from alluxio_lance.layout import Pages
+from alluxio_lance.ways import Way
 
-__all__ = ["CacheStatistics", "ResidentVersion", "Role", "Status"]
+__all__ = ["CacheStatistics", "DiskStatistics", "ResidentVersion", "Role", "Status"]
 
 
 class Role(StrEnum):
@@ -53,6 +55,30 @@ class ResidentVersion:
     last_opened_at: datetime | None
     load_seconds: float
     """What the last load took."""
+    ways: Mapping[Way, int] = field(default_factory=dict)
+    """By which ways the last load read, the nearest first: bytes of files, for ``disk`` of segments."""
+    cached_percent: int | None = None
+    """How much of the version lay in Alluxio's cache at the end of the last load, 0 to 100; None: there is no such cache,
+    the load did not need it, or it did not answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskStatistics:
+    """What this node's disk keeps of segments, and counts since the start."""
+
+    budget_bytes: int
+    """0: it keeps none."""
+    used_bytes: int
+    columns: int
+    """Columns that lie there wholly."""
+    hits: int
+    """Columns that a load found there."""
+    misses: int
+    """Columns that a load looked for and did not find."""
+    dropped_writes: int
+    """Columns that were not kept: the disk could not keep up or failed, or they are larger than the budget."""
+    corrupt: int
+    """Columns that were found there with other bytes than were written, and thrown away."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,3 +95,4 @@ class CacheStatistics:
     evictions: int
     """Versions dropped, for whatever reason."""
     failed_loads: int
+    disk: DiskStatistics

@@ -1,4 +1,4 @@
-"""A version's way to the cold tier: cloned by Lance, and verified by reading the clone."""
+"""A version's way to the cold tier: cloned by Lance where it can, and verified by reading the clone."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from alluxio_lance.storage.coldcopy import CopyList, differs
 from alluxio_lance.storage.digest import file_hash
 from alluxio_lance.storage.encoding import user_schema
 from alluxio_lance.storage.faults import lance_faults
-from alluxio_lance.storage.inventory import Inventory
+from alluxio_lance.storage.inventory import MANIFESTS, Inventory
 from alluxio_lance.storage.metering import Meter
 from alluxio_lance.storage.opening import open_version
 from alluxio_lance.storage.place import Place
+from alluxio_lance.storage.rebasing import without_bases
+from alluxio_lance.ways import Way
 
 __all__ = ["archive"]
 
@@ -47,7 +49,10 @@ def archive(
         cold.drop(target)
         # Lance says nothing while it copies.
         Meter(write, "copy", wanted.num_bytes).count(0)
-        _clone(cold, table, target)
+        if stock.line.branch and hot.way() is not Way.LOCAL:
+            _copy(hot, cold, stock.line.root, wanted, target)
+        else:
+            _clone(cold, table, target)
         _verify(hot, stock.line.root, cold, table, target, wanted, write)
         for file in wanted.files:
             if not file.is_content:
@@ -71,6 +76,25 @@ def _clone(cold: Place, table: lance.LanceDataset, target: str) -> None:
     address = cold.address(target)
     with lance_faults(address.uri):
         table.deep_clone(address.uri, int(table.version), storage_options=dict(address.storage_options) or None)
+
+
+def _copy(hot: Place, cold: Place, root: str, wanted: CopyList, target: str) -> None:
+    """Copy a version on a branch file by file.
+
+    Lance's clone (14.0) takes the address of the main table, by which a branch names files there, for a path in the
+    store: that is wrong for any address with a scheme.
+    """
+    for file in wanted.files:
+        if file.is_content:
+            cold.put(target, file.copy, hot.chunks(root, file.path))
+            continue
+        folder, _, name = file.path.rpartition("/")
+        if file.is_manifest:
+            # The last one of the list: what it names is there.
+            data = b"".join(hot.chunks(root, file.path))
+            cold.put(target, f"{MANIFESTS}{name}", [without_bases(data, f"{hot.address(root).uri}/{file.path}")])
+        elif folder.endswith("_transactions"):
+            cold.put(target, f"_transactions/{name}", hot.chunks(root, file.path))
 
 
 def _verify(

@@ -9,7 +9,6 @@ import pyarrow as pa
 from alluxio_lance.lifecycle.ports import Source, Write
 from alluxio_lance.storage import writing
 from alluxio_lance.storage.faults import lance_faults
-from alluxio_lance.storage.inventory import data_before_manifests
 from alluxio_lance.storage.lines import Line, branch_location
 from alluxio_lance.storage.opening import open_latest, open_version
 from alluxio_lance.storage.place import Place
@@ -43,14 +42,15 @@ def unbranch(place: Place, location: str, name: str) -> None:
     First goes what names it, so that nobody opens a half one.
     """
     line = Line(location, name)
-    branch_location(location, name)
+    own = branch_location(location, name)
     table = open_latest(place, location)
     if table is not None:
         with lance_faults(place.address(location).uri):
             untag_line(table, line)
             if name in table.branches.list():
                 table.branches.delete(name)
-    place.remove(location, data_before_manifests(path for path in place.files(location) if line.owns(path)))
+    # Also the folders, which Lance leaves where folders are more than a part of names.
+    place.drop(own)
 
 
 def merge(place: Place, location: str, name: str, version: int, write: Write) -> int:

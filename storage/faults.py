@@ -67,10 +67,15 @@ _TABLE: Final[tuple[tuple[re.Pattern[str], type[AlluxioLanceError], str], ...]] 
         (
             (
                 r"Encountered internal error|does not appear to be|invalid magic|[Cc]orrupt|checksum|failed to decode"
-                r"|out of bounds|file size is too small|unexpected end|failed to fill whole buffer"
+                r"|out of bounds|file size is too small|unexpected end|failed to fill whole buffer|Wanted range starting at"
             ),
             Corrupt,
             "a file of {where} cannot be read: roll back to an earlier version ({text})",
+        ),
+        (
+            r"error sending request|Generic S3 error|after \d+ retries|operation timed out",
+            Unavailable,
+            "{where} cannot be reached now: see that the store is up, then try again ({text})",
         ),
     )
 )
@@ -87,6 +92,7 @@ def translate(error: BaseException, where: str) -> AlluxioLanceError:
         if pattern.search(raw):
             details = {"expected": None, "found": None} if kind is Corrupt else {}
             details |= {"budget": None, "need": None} if kind is NoSpace else {}
+            details |= {"what": where} if kind is Unavailable else {}
             return kind(sentence.format(where=where, text=text), **details)
     if isinstance(error, OSError):
         return Unavailable(f"{where} cannot be reached or written: {text}", what=where)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from pathlib import PurePosixPath
 from typing import Any, Final, Self
 
 import lance
 
 from alluxio_lance.lifecycle.ports.store import STEP_BACK
 from alluxio_lance.storage.faults import lance_faults
+from alluxio_lance.storage.fragments import side_files
 from alluxio_lance.storage.lines import Line, line_of
 from alluxio_lance.storage.opening import open_version
 from alluxio_lance.storage.place import Place
@@ -18,7 +18,6 @@ from alluxio_lance.storage.writing import writer_of
 __all__ = ["MANIFESTS", "Inventory", "data_before_manifests"]
 
 MANIFESTS: Final = "_versions/"
-_DATA: Final = ".lance"
 
 
 class Inventory:
@@ -67,7 +66,7 @@ class Inventory:
             other = Line(line.root, branch)
             if other.location not in tables and (branch == "" or _is_there(other, sizes)):
                 tables[other.location] = open_version(place, other.location)
-        owners = _side_files(sizes)
+        owners = side_files(sizes)
         needs = {
             where: _needs(table, line_of(where), owners, place.address(where).uri) for where, table in tables.items()
         }
@@ -126,19 +125,6 @@ def _relative(base: str, path: str, main: str) -> str | None:
     if base == main:
         return path
     return f"{base[len(main) + 1 :]}/{path}" if base.startswith(f"{main}/") else None
-
-
-def _side_files(sizes: Iterable[str]) -> dict[str, list[str]]:
-    """Group the side files of blob columns by their data file: they lie in a folder with its name.
-
-    Lance's manifests do not name them.
-    """
-    sides: dict[str, list[str]] = {}
-    for path in sizes:
-        parent = PurePosixPath(path).parent
-        if parent.parent.name == "data":
-            sides.setdefault(f"{parent}{_DATA}", []).append(path)
-    return sides
 
 
 def data_before_manifests(paths: Iterable[str]) -> list[str]:

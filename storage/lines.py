@@ -40,6 +40,10 @@ class Line:
         """Tell whether a file, named relative to the main table, lies in this line's own folder."""
         return path.startswith(self.prefix) if self.branch else not path.startswith("tree/")
 
+    def describes(self, path: str) -> bool:
+        """Tell whether a file of the line describes versions, rather than holding rows."""
+        return path.startswith(tuple(f"{self.prefix}{folder}" for folder in ("_versions/", "_transactions/")))
+
 
 def line_of(location: str) -> Line:
     """Read which line a location is."""

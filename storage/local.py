@@ -15,7 +15,9 @@ from blake3 import blake3
 
 from alluxio_lance.errors import Corrupt
 from alluxio_lance.storage.faults import translate
-from alluxio_lance.storage.place import INCOMING, CommitLock, LanceAddress, Patch, check_location
+from alluxio_lance.storage.mounted import refuse_mount
+from alluxio_lance.storage.place import INCOMING, CommitLock, LanceAddress, Near, Patch, check_location
+from alluxio_lance.ways import Way
 
 __all__ = ["LocalRoot"]
 
@@ -25,10 +27,17 @@ _MANIFESTS: Final = "_versions"
 
 
 class LocalRoot:
-    """Tables in folders below ``root``, which is created when it is missing: at once, or with the first file."""
+    """Tables in folders below ``root``, which is created when it is missing: at once, or with the first file.
+
+    Raises
+    ------
+    InvalidArgument
+        When it lies in a FUSE mount of Alluxio.
+    """
 
     def __init__(self, root: Path, *, lazy: bool = False) -> None:
         self.root = root.absolute()
+        refuse_mount(self.root)
         if not lazy:
             with _faults_of(str(self.root)):
                 self.root.mkdir(parents=True, exist_ok=True)
@@ -140,6 +149,10 @@ class LocalRoot:
                     if not _remove_empty(folder / parent):
                         break
 
+    def clear(self, location: str, owned: Callable[[str], bool]) -> int:
+        """Return 0: files that arrive are files of the table."""
+        return 0
+
     def drop(self, location: str) -> None:
         """Remove the folder, and its parents below the root that are empty afterwards."""
         folder = self._folder(location)
@@ -151,13 +164,20 @@ class LocalRoot:
             if parent == self.root or not _remove_empty(parent):
                 break
 
-    def has_cache(self) -> bool:
-        """Return False: files are read where they are kept."""
-        return False
+    def way(self) -> Way:
+        """Return that they lie here."""
+        return Way.LOCAL
 
-    def cool(self, location: str, paths: Iterable[str]) -> int:
-        """Do nothing and return 0."""
-        return 0
+    def near(self, location: str, paths: Iterable[str]) -> dict[str, Near]:
+        """Find all where they are."""
+        found = Near(way=Way.LOCAL, why=f"it lies in {self._folder(location)}")
+        return dict.fromkeys(paths, found)
+
+    def file_bytes(self) -> None:
+        """Return None: any size is read the same way."""
+
+    def cache(self) -> None:
+        """Return None: files are read where they are kept."""
 
     def spool(self) -> IO[bytes]:
         """Open a file without a name on the root's own disk."""

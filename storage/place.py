@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import IO, Final, Protocol
 
 from alluxio_lance.errors import InvalidArgument
+from alluxio_lance.ways import Way
 
-__all__ = ["INCOMING", "CommitLock", "LanceAddress", "Patch", "Place", "check_location", "patched"]
+__all__ = [
+    "INCOMING",
+    "Cache",
+    "CachedFile",
+    "CommitLock",
+    "LanceAddress",
+    "Near",
+    "Patch",
+    "Place",
+    "check_location",
+    "patched",
+]
 
 CommitLock = Callable[[int], AbstractContextManager[None]]
 """What Lance holds while it commits the version with a number."""
@@ -32,6 +44,69 @@ class Patch:
 
     offset: int
     data: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CachedFile:
+    """How a file stands in the cache."""
+
+    bytes: int
+    percent: int
+    """How much of it is cached, 0 to 100; an empty file is all there."""
+    pinned: bool
+    """Whether it is kept from eviction."""
+
+    @property
+    def cached_bytes(self) -> int:
+        """What is cached, rounded down to whole percents."""
+        return self.bytes * self.percent // 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Near:
+    """How near a file is, seen from this node."""
+
+    way: Way
+    why: str
+    """In words, what tells of it."""
+    cached_percent: int | None = None
+    """How much of it is cached, 0 to 100; None without a cache."""
+    blocks: tuple[int, ...] = ()
+    """Descriptors of the files of this node that make it up, in the order of the bytes. Who asked closes them."""
+    damaged: bool = False
+    """Whether what is cached on this node cannot be right."""
+
+
+class Cache(Protocol):
+    """What lies between the files of a place and whoever reads them. Files stay where they are kept, whatever it does.
+
+    Its calls raise `Unavailable` when it does not answer.
+    """
+
+    def look(self, location: str) -> dict[str, CachedFile]:
+        """Tell how all files of a table stand, with one question; empty when there is none."""
+        ...
+
+    def warm(
+        self, location: str, paths: Sequence[str], on_bytes: Callable[[int], None], go_on: Callable[[], bool]
+    ) -> None:
+        """Bring files in, in this order, as far as they fit; those that are there already cost nothing.
+
+        ``on_bytes`` hears how many bytes of them are cached; ``go_on`` is asked again and again, and ends it early.
+        """
+        ...
+
+    def pin(self, location: str, paths: Iterable[str], *, pinned: bool) -> None:
+        """Keep files from eviction, or let them go again; missing ones are no error."""
+        ...
+
+    def drop(self, location: str, paths: Iterable[str]) -> int:
+        """Let files go, pinned ones too; return their bytes. Missing ones are no error."""
+        ...
+
+    def renew(self, location: str, path: str) -> None:
+        """Forget what is cached of a file, because its bytes are wrong: the next read brings it anew."""
+        ...
 
 
 def check_location(location: str) -> None:
@@ -104,16 +179,31 @@ class Place(Protocol):
         """Remove files; missing ones are no error."""
         ...
 
+    def clear(self, location: str, owned: Callable[[str], bool]) -> int:
+        """Give up what was being uploaded to files for which ``owned`` is true, and return its bytes.
+
+        Safe only while nobody writes them. Where a file that arrives is a file like others, there is nothing to do.
+        """
+        ...
+
     def drop(self, location: str) -> None:
         """Remove the whole table, its manifests first; a missing or half removed one is no error."""
         ...
 
-    def has_cache(self) -> bool:
-        """Tell whether there is a cache between the files and whoever reads them, that may be told to drop some."""
+    def way(self) -> Way:
+        """Return how files are read that nothing brings nearer."""
         ...
 
-    def cool(self, location: str, paths: Iterable[str]) -> int:
-        """Let the cache drop files, which stay where they are kept; return their bytes."""
+    def near(self, location: str, paths: Iterable[str]) -> dict[str, Near]:
+        """Find files as near to this node as they are, and open them where they are nearer than `way`."""
+        ...
+
+    def file_bytes(self) -> int | None:
+        """Return how large a file may be to be read in one piece; None where it does not matter."""
+        ...
+
+    def cache(self) -> Cache | None:
+        """Return the cache between the files and whoever reads them; None where they are read where they are kept."""
         ...
 
     def spool(self) -> IO[bytes]:

@@ -3,29 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Final, Self
+from typing import Final, Self
 
 import lance
 import pyarrow as pa
 
 from alluxio_lance.errors import Corrupt, InvalidArgument, NotFound
+from alluxio_lance.storage.cutting import width_bits
 from alluxio_lance.storage.encoding import is_fixed_width, user_schema
 from alluxio_lance.storage.faults import lance_faults
+from alluxio_lance.storage.scanning import PlainRows, Rows, Shape
 from alluxio_lance.ways import FileWay
 
 __all__ = ["LanceTableReader"]
 
-_READ_AHEAD: Final = 4
-"""Batches in flight: enough to keep two cores decoding while the caller copies one."""
 _MOST_ROWS: Final = 1 << 20
 
 
 class LanceTableReader:
-    """Implements ``TableReader`` on a Lance dataset that is checked out at a version."""
+    """Implements ``TableReader`` on a Lance dataset that is checked out at a version.
 
-    def __init__(self, dataset: lance.LanceDataset, where: str) -> None:
+    Parameters
+    ----------
+    dataset
+        The version.
+    where
+        Names it in errors.
+    rows
+        Where its rows come from; by default from the dataset itself.
+    """
+
+    def __init__(self, dataset: lance.LanceDataset, where: str, rows: Rows | None = None) -> None:
         self._dataset: lance.LanceDataset | None = dataset
         self._where = where
+        self._rows: Rows = rows or PlainRows(dataset, where)
         with lance_faults(where):
             self._schema = user_schema(dataset.scanner(blob_handling="all_binary").projected_schema)
             self._num_rows = int(dataset.count_rows())
@@ -42,10 +53,10 @@ class LanceTableReader:
 
     @property
     def ways(self) -> Sequence[FileWay]:
-        """By which way each file is read."""
-        return ()
+        """By which way each file is read; one that fell back to the endpoint in the middle says so afterwards."""
+        return self._rows.ways
 
-    def batches(self, columns: Sequence[str], *, batch_bytes: int = 8 << 20) -> Iterator[pa.RecordBatch]:
+    def batches(self, columns: Sequence[str], *, batch_bytes: int = BATCH_BYTES) -> Iterator[pa.RecordBatch]:
         """Stream all rows in order.
 
         Parameters
@@ -62,10 +73,10 @@ class LanceTableReader:
         Corrupt
             When a file is missing or cannot be read, or when rows are missing at the end.
         """
-        dataset = self._open()
+        dataset, rows = self._open()
         schema = self._project(columns)
-        rows = self._rows_per_batch(dataset, schema, batch_bytes)
-        return self._stream(dataset, schema, rows, batch_bytes)
+        shape = Shape(schema.names, self._rows_per_batch(dataset, schema, batch_bytes), batch_bytes)
+        return self._stream(rows, schema, shape)
 
     def _project(self, columns: Sequence[str]) -> pa.Schema:
         if not columns:
@@ -77,7 +88,7 @@ class LanceTableReader:
         return pa.schema([self._schema.field(name) for name in columns], self._schema.metadata)
 
     def _rows_per_batch(self, dataset: lance.LanceDataset, schema: pa.Schema, batch_bytes: int) -> int:
-        width = sum(_bits(field.type) for field in schema if is_fixed_width(field.type)) / 8
+        width = sum(width_bits(field.type) for field in schema if is_fixed_width(field.type)) / 8
         if not all(is_fixed_width(field.type) for field in schema):
             with lance_faults(self._where):
                 width += self._stored_bytes(dataset) / max(self._num_rows, 1)
@@ -89,16 +100,9 @@ class LanceTableReader:
             file.file_size_bytes or 0 for fragment in dataset.get_fragments() for file in fragment.metadata.files
         )
 
-    def _stream(
-        self, dataset: lance.LanceDataset, schema: pa.Schema, rows: int, batch_bytes: int
-    ) -> Iterator[pa.RecordBatch]:
+    def _stream(self, rows: Rows, schema: pa.Schema, shape: Shape) -> Iterator[pa.RecordBatch]:
         seen = 0
-        scanner = self._scan(dataset, schema, rows, batch_bytes)
-        while True:
-            with lance_faults(self._where):
-                batch = next(scanner, None)
-            if batch is None:
-                break
+        for batch in rows.scan(shape):
             seen += batch.num_rows
             yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
         if seen != self._num_rows:
@@ -108,39 +112,18 @@ class LanceTableReader:
                 found=seen,
             )
 
-    def _scan(self, dataset: lance.LanceDataset, schema: pa.Schema, rows: int, batch_bytes: int) -> Any:
-        with lance_faults(self._where):
-            return iter(
-                dataset.to_batches(
-                    columns=schema.names,
-                    batch_size=rows,
-                    batch_readahead=_READ_AHEAD,
-                    fragment_readahead=1,
-                    io_buffer_size=max(_READ_AHEAD * batch_bytes, 32 << 20),
-                    scan_in_order=True,
-                    blob_handling="all_binary",
-                )
-            )
-
-    def _open(self) -> lance.LanceDataset:
+    def _open(self) -> tuple[lance.LanceDataset, Rows]:
         if self._dataset is None:
             raise InvalidArgument(f"the reader of {self._where} is closed: open the version again")
-        return self._dataset
+        return self._dataset, self._rows
 
     def close(self) -> None:
         """Let go of the table; a second call does nothing. Streams that are under way still end."""
         self._dataset = None
+        self._rows.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _bits(type_: Any) -> int:
-    if isinstance(type_, pa.BaseExtensionType):
-        return _bits(type_.storage_type)
-    if pa.types.is_fixed_size_list(type_):
-        return int(type_.list_size) * _bits(type_.value_type)
-    return int(type_.bit_width)

@@ -17,7 +17,7 @@ from alluxio_lance.lifecycle.ports import Write
 from alluxio_lance.lifecycle.ports.store import STEP_BACK
 from alluxio_lance.storage import writing
 from alluxio_lance.storage.faults import lance_faults
-from alluxio_lance.storage.inventory import MANIFESTS, Inventory, data_before_manifests
+from alluxio_lance.storage.inventory import Inventory, data_before_manifests
 from alluxio_lance.storage.opening import commit_arguments
 from alluxio_lance.storage.place import Place
 from alluxio_lance.storage.tagging import tag_files, untag
@@ -87,7 +87,7 @@ def _plan(stock: Inventory, going: Collection[int]) -> _Plan:
     staying = present - wanted - steps
     kept = set().union(*(stock.needs[version] for version in staying))
     # A step back on top is still good when it needs nothing but its own manifest and what stays anyway.
-    own = {path for path in stock.needs[newest] if not _is_shared(path, stock)}
+    own = {path for path in stock.needs[newest] if stock.line.describes(path)}
     covered = newest in wanted or (newest in steps and not stock.needs[newest] - own <= kept)
     if newest in steps and not covered:
         staying.add(newest)
@@ -98,11 +98,6 @@ def _plan(stock: Inventory, going: Collection[int]) -> _Plan:
         files=frozenset(stock.only(leaving, staying)),
         covered=covered,
     )
-
-
-def _is_shared(path: str, stock: Inventory) -> bool:
-    """Tell whether a file holds rows, rather than describing one version."""
-    return not path.startswith(tuple(f"{stock.line.prefix}{folder}" for folder in (MANIFESTS, "_transactions/")))
 
 
 def _cover(place: Place, location: str, stock: Inventory, below: int | None, write: Write) -> None:

@@ -17,7 +17,8 @@ from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
 from alluxio_lance.errors import Corrupt, InvalidArgument, Unavailable
-from alluxio_lance.storage.place import CommitLock, LanceAddress, Patch, check_location, patched
+from alluxio_lance.storage.place import CommitLock, LanceAddress, Near, Patch, check_location, patched
+from alluxio_lance.ways import Way
 
 __all__ = ["S3Bucket"]
 
@@ -93,6 +94,11 @@ class S3Bucket:
         given = {key: value for key, names in _ENVIRONMENT.items() if (value := _from_environment(names))}
         return cls(parts["bucket"], parts["prefix"] or "", {**given, **options})
 
+    @property
+    def client(self) -> S3Store:
+        """The client below, for what is no table."""
+        return self._store
+
     def address(self, location: str) -> LanceAddress:
         """Return the table's URI and what Lance has to know of the endpoint."""
         check_location(location)
@@ -131,6 +137,13 @@ class S3Bucket:
             )
         return data
 
+    def stream(self, location: str, path: str, offset: int, length: int) -> Iterator[bytes]:
+        """Read bytes with one request, piece by piece as they come."""
+        with self._faults(location, path):
+            found = obstore.get(self._store, _key(location, path), options={"range": (offset, offset + length)})
+            for chunk in found.stream(min_chunk_size=1 << 20):
+                yield bytes(chunk)
+
     def hash(self, location: str, path: str, patch: Patch | None, on_bytes: Callable[[int], None]) -> str:
         """Hash what the bucket returns now, not what it says of itself."""
         digest = blake3(max_threads=blake3.AUTO)
@@ -166,6 +179,10 @@ class S3Bucket:
             for start in range(0, len(keys), _BATCH):
                 obstore.delete(self._store, keys[start : start + _BATCH])
 
+    def clear(self, location: str, owned: Callable[[str], bool]) -> int:
+        """Return 0: the bucket's own rule removes what is incomplete."""
+        return 0
+
     def drop(self, location: str) -> None:
         """Remove all objects, the manifests first."""
         paths = sorted(self.files(location), key=lambda path: (not path.startswith(_MANIFESTS), path))
@@ -173,13 +190,20 @@ class S3Bucket:
         self.remove(location, manifests)
         self.remove(location, paths[len(manifests) :])
 
-    def has_cache(self) -> bool:
-        """Return False: files are read where they are kept."""
-        return False
+    def way(self) -> Way:
+        """Return that the endpoint has them."""
+        return Way.ENDPOINT
 
-    def cool(self, location: str, paths: Iterable[str]) -> int:
-        """Do nothing and return 0."""
-        return 0
+    def near(self, location: str, paths: Iterable[str]) -> dict[str, Near]:
+        """Find all behind the endpoint."""
+        found = Near(way=Way.ENDPOINT, why=f"it lies in {self._uri}/{location}")
+        return dict.fromkeys(paths, found)
+
+    def file_bytes(self) -> None:
+        """Return None: any size is read the same way."""
+
+    def cache(self) -> None:
+        """Return None: files are read where they are kept."""
 
     def spool(self) -> IO[bytes]:
         """Open a file without a name on the local disk."""

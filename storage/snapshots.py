@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import PurePosixPath
-from typing import Any, Final
-
-import lance
 
 from alluxio_lance.errors import Corrupt
 from alluxio_lance.lifecycle.ports import Snapshot, StoredFile
@@ -14,15 +10,13 @@ from alluxio_lance.manager import OnProgress
 from alluxio_lance.storage.digest import content_hash, file_hash
 from alluxio_lance.storage.encoding import user_schema
 from alluxio_lance.storage.faults import lance_faults
+from alluxio_lance.storage.fragments import fragment_files
 from alluxio_lance.storage.lines import Line, line_of
 from alluxio_lance.storage.opening import open_version
 from alluxio_lance.storage.place import Place
 from alluxio_lance.values import Progress
 
 __all__ = ["snapshot"]
-
-_DATA: Final = "data"
-_DELETIONS: Final = "_deletions"
 
 
 def snapshot(
@@ -44,7 +38,7 @@ def snapshot(
     line = line_of(location)
     on_disk = place.files(line.root)
     with lance_faults(where):
-        fragments = [_Fragment(fragment, line, on_disk) for fragment in table.get_fragments()]
+        fragments = fragment_files(table, line, on_disk)
         schema = user_schema(table.scanner(blob_handling="all_binary").projected_schema).serialize().to_pybytes()
     paths = [path for fragment in fragments for path in fragment.paths]
     _check_present(paths, on_disk, known, where)
@@ -60,48 +54,6 @@ def snapshot(
         files=tuple(StoredFile(path=path, size=on_disk[path], hash=hashes[path]) for path in paths),
         content_hash=content_hash(schema, [fragment.describe(hashes) for fragment in fragments]),
     )
-
-
-class _Fragment:
-    """The files of one fragment, relative to the main table."""
-
-    def __init__(self, fragment: lance.LanceFragment, line: Line, on_disk: Mapping[str, int]) -> None:
-        self.rows = int(fragment.metadata.num_rows)
-        self.files = [
-            (_find(f"{_DATA}/{file.path}", line, on_disk), list(file.fields)) for file in fragment.metadata.files
-        ]
-        # Lance's manifests do not name the side files of blobs; they lie in a folder with the data file's name.
-        self.blobs = {path: _below(on_disk, path) for path, _ in self.files}
-        deletions = fragment.deletion_file()
-        self.deletions = (
-            None if deletions is None else _find(f"{_DELETIONS}/{PurePosixPath(deletions).name}", line, on_disk)
-        )
-
-    @property
-    def paths(self) -> list[str]:
-        paths = [each for path, _ in self.files for each in (path, *self.blobs[path])]
-        return paths if self.deletions is None else [*paths, self.deletions]
-
-    def describe(self, hashes: Mapping[str, str]) -> dict[str, Any]:
-        return {
-            "files": [
-                {"hash": hashes[path], "fields": fields, "blobs": [hashes[blob] for blob in self.blobs[path]]}
-                for path, fields in self.files
-            ],
-            "deletions": None if self.deletions is None else hashes[self.deletions],
-            "rows": self.rows,
-        }
-
-
-def _below(on_disk: Mapping[str, int], path: str) -> list[str]:
-    prefix = f"{PurePosixPath(path).with_suffix('')}/"
-    return sorted(each for each in on_disk if each.startswith(prefix))
-
-
-def _find(path: str, line: Line, on_disk: Mapping[str, int]) -> str:
-    """Tell where a file of a line lies: in its own folder, or else with the main table; no two have the same name."""
-    own = f"{line.prefix}{path}"
-    return own if own in on_disk else path
 
 
 def _described_by(line: Line) -> tuple[str, ...]:

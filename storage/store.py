@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import lance
 
@@ -14,6 +14,7 @@ from alluxio_lance.manager import OnProgress
 from alluxio_lance.storage import (
     archiving,
     branching,
+    caching,
     importers,
     lines,
     measuring,
@@ -27,25 +28,38 @@ from alluxio_lance.storage import (
 )
 from alluxio_lance.storage.cold import open_cold
 from alluxio_lance.storage.faults import lance_faults
-from alluxio_lance.storage.inventory import Inventory
 from alluxio_lance.storage.local import LocalRoot
 from alluxio_lance.storage.opening import open_latest, open_version, version_numbers
 from alluxio_lance.storage.place import Place
 from alluxio_lance.storage.reading import LanceTableReader
+from alluxio_lance.storage.views import opening as views
 from alluxio_lance.ways import CacheShare, Explanation
 
 __all__ = ["LanceStore"]
+
+
+_COLD: Final = "cold"
+_VIEWS: Final = "views"
+"""The folder of what is read from block files of this node: some links, and joined files while they are read."""
 
 
 class LanceStore:
     """Lance tables in a `Place`, and archived versions in another one. Threads may share it.
 
     Progress is reported from the thread in which Lance reads its input, or the caller's.
+
+    Parameters
+    ----------
+    place, cold
+        Where the tables lie, and the archived versions.
+    views
+        A folder of this node for the short time of a read; it is made when it is needed.
     """
 
-    def __init__(self, place: Place, cold: Place) -> None:
+    def __init__(self, place: Place, cold: Place, views: Path) -> None:
         self._place = place
         self._cold = cold
+        self._views = views
 
     @classmethod
     def local(
@@ -70,7 +84,9 @@ class LanceStore:
         InvalidArgument
             When the cold tier or an option is unknown.
         """
-        return cls(LocalRoot(root), open_cold(root.absolute().parent / "cold" if cold is None else cold, cold_options))
+        place = LocalRoot(root)
+        below = open_cold(root.absolute().parent / _COLD if cold is None else cold, cold_options)
+        return cls(place, below, root.absolute().parent / _VIEWS)
 
     @classmethod
     def at(
@@ -79,6 +95,8 @@ class LanceStore:
         root: Path,
         cold: str | PathLike[str] | None = None,
         cold_options: Mapping[str, str] | None = None,
+        *,
+        patient: bool = False,
     ) -> Self:
         """Open a store by its address.
 
@@ -88,6 +106,8 @@ class LanceStore:
             ``alluxio://HOST:19998/FOLDER?proxy=39999``; empty for the folder ``root``.
         root, cold, cold_options
             As in `local`; by default the cold tier is the folder ``cold`` beside ``root``.
+        patient
+            Open it also while it cannot be reached: what needs a table raises `Unavailable` then.
 
         Raises
         ------
@@ -100,8 +120,8 @@ class LanceStore:
             return cls.local(root, cold, cold_options)
         from alluxio_lance.storage.alluxio.place import AlluxioPlace  # noqa: PLC0415 - only who has one pays for its client
 
-        below = open_cold(root.absolute().parent / "cold" if cold is None else cold, cold_options)
-        return cls(AlluxioPlace.open(address), below)
+        below = open_cold(root.absolute().parent / _COLD if cold is None else cold, cold_options)
+        return cls(AlluxioPlace.open(address, patient=patient), below, root.absolute().parent / _VIEWS)
 
     def storage_options(self, location: str) -> Mapping[str, str]:
         """Return what ``lance.dataset`` needs beside the address; empty for a folder."""
@@ -250,7 +270,7 @@ class LanceStore:
 
     def has_cache(self) -> bool:
         """Tell whether there is a cache between the files and whoever reads them."""
-        return self._place.has_cache()
+        return self._place.cache() is not None
 
     def warm(
         self,
@@ -259,28 +279,31 @@ class LanceStore:
         on_progress: OnProgress | None = None,
         go_on: Callable[[], bool] = lambda: True,
     ) -> CacheShare:
-        """Bring all files that a version needs into the cache."""
-        raise NotImplementedError
+        """Bring all files that a version needs into the cache, as far as they fit.
+
+        Raises
+        ------
+        NotFound
+            When the table or version does not exist.
+        Unavailable
+            When the cache does not answer.
+        """
+        return caching.warm(self._place, location, version, on_progress, go_on)
 
     def share(self, location: str, version: int) -> CacheShare | None:
         """Tell how much of a version is cached; None without a cache."""
-        raise NotImplementedError
+        return caching.share(self._place, location, version)
 
     def pin(self, location: str, versions: Sequence[int]) -> None:
         """Keep the files of these versions, and of no others of the line, from being evicted."""
-        raise NotImplementedError
+        caching.pin(self._place, location, versions)
 
     def cool(self, location: str, version: int, keep: Sequence[int]) -> int:
-        """Let the place's cache drop what of a version nobody in ``keep`` needs; return the bytes. Files stay.
+        """Let the cache drop what of a version nobody in ``keep`` needs; return the bytes. Files stay.
 
         A place without a cache does nothing.
         """
-        if not self._place.has_cache():
-            return 0
-        stock = Inventory.take(self._place, location)
-        kept = stock.elsewhere.union(*(stock.needs.get(each, frozenset()) for each in keep))
-        going = stock.needs.get(version, frozenset()) - kept
-        return self._place.cool(stock.line.root, sorted(going))
+        return caching.cool(self._place, location, version, keep)
 
     def branch(self, location: str, branch: str, version: int, write: Write) -> int:
         """Begin a branch at a version of the main line, with one commit on it, and return the number of that version.
@@ -322,8 +345,14 @@ class LanceStore:
         self._place.drop(location)
 
     def explain(self, location: str, version: int, known: Mapping[str, StoredFile]) -> Explanation:
-        """Tell by which way `open` would read each file now, and why."""
-        raise NotImplementedError
+        """Tell by which way `open` would read each file now, and why; changes and verifies nothing.
+
+        Raises
+        ------
+        NotFound
+            When the table or version does not exist.
+        """
+        return views.explain(self._place, location, version, known, self._views)
 
     def open(
         self,
@@ -331,15 +360,16 @@ class LanceStore:
         version: int,
         known: Mapping[str, StoredFile] | None = None,
     ) -> LanceTableReader:
-        """Open a version for reading.
+        """Open a version for reading: with what the catalog knows of its files, each by the nearest way.
 
         Raises
         ------
         NotFound
             When the table or version does not exist.
+        Unavailable
+            When the place does not answer.
         """
-        dataset = open_version(self._place, location, version)
-        return LanceTableReader(dataset, f"version {version} of {self.absolute(location)}")
+        return views.open_nearest(self._place, location, version, known, self._views)
 
     def dataset(self, location: str, version: int) -> lance.LanceDataset:
         """Open a version as Lance itself.

@@ -36,9 +36,9 @@ def sweep(place: Place, location: str, keep: Sequence[int]) -> int:
         When versions are to be kept and there is no table.
     """
     if not keep:
-        before = place.files(location)
+        before = sum(place.files(location).values()) + place.clear(location, lambda _: True)
         place.drop(location)
-        return sum(before.values())
+        return before
     if open_latest(place, location) is None:
         raise NotFound(f"there is no table at {place.address(location).uri}, whose version {max(keep)} is to be kept")
     stock = Inventory.take(place, location)
@@ -47,8 +47,9 @@ def sweep(place: Place, location: str, keep: Sequence[int]) -> int:
         untag(stock.table, stock.line, set(stock.needs) - staying)
     needed = stock.elsewhere.union(*(stock.needs[version] for version in staying))
     orphans = [path for path in stock.sizes if _is_own(path, location) and path not in needed]
+    cleared = place.clear(stock.line.root, lambda path: _is_own(path, location))
     place.remove(stock.line.root, data_before_manifests(orphans))
-    return sum(stock.sizes.values()) - sum(place.files(stock.line.root).values())
+    return cleared + sum(stock.sizes.values()) - sum(place.files(stock.line.root).values())
 
 
 def _is_own(path: str, location: str) -> bool:

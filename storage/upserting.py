@@ -12,13 +12,14 @@ from lance.fragment import FragmentMetadata, write_fragments
 
 from alluxio_lance.errors import Conflict, Internal
 from alluxio_lance.lifecycle.ports import Source, Write
+from alluxio_lance.storage.cutting import cut_for
 from alluxio_lance.storage.faults import lance_faults
 from alluxio_lance.storage.feed import feeding
 from alluxio_lance.storage.fitting import check_columns, fit
 from alluxio_lance.storage.keys import Keys
 from alluxio_lance.storage.opening import commit_arguments, open_version
 from alluxio_lance.storage.place import Place
-from alluxio_lance.storage.writing import FILE_BYTES, FILE_ROWS, properties
+from alluxio_lance.storage.writing import properties
 
 __all__ = ["upsert"]
 
@@ -52,10 +53,11 @@ def _replace_rows(place: Place, location: str, source: Source, schema: pa.Schema
     """
     uri = place.address(location).uri
     table = open_version(place, location)
+    cut = cut_for(place, schema)
     with feeding(place, source, schema, write) as feed, lance_faults(uri):
         rows = pa.RecordBatchReader.from_batches(schema, keys.tap(feed.batches()))
         fragments = write_fragments(
-            rows, table, mode="append", max_rows_per_file=FILE_ROWS, max_bytes_per_file=FILE_BYTES
+            rows, table, mode="append", max_rows_per_file=cut.rows, max_bytes_per_file=cut.bytes
         )
     columns = _columns(table)
 

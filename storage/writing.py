@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any, Final, Literal
 
 import lance
+import pyarrow as pa
 
 from alluxio_lance.errors import AlreadyExists
 from alluxio_lance.lifecycle.ports import Source, Write
+from alluxio_lance.storage.cutting import cut_for
 from alluxio_lance.storage.encoding import file_version, stored_schema
 from alluxio_lance.storage.faults import lance_faults
 from alluxio_lance.storage.feed import Feed, feeding
@@ -15,15 +17,11 @@ from alluxio_lance.storage.fitting import check_columns, fit
 from alluxio_lance.storage.opening import commit_arguments, lance_arguments, open_latest, open_version
 from alluxio_lance.storage.place import Place
 
-__all__ = ["FILE_BYTES", "FILE_ROWS", "append", "create", "overwrite", "properties", "restore", "writer_of"]
+__all__ = ["append", "create", "overwrite", "properties", "restore", "writer_of"]
 
 _OPERATION: Final = "alluxio-lance.operation"
 _ACTOR: Final = "alluxio-lance.actor"
 _MESSAGE: Final = "__lance_commit_message"
-FILE_BYTES: Final = 512 << 20
-"""Bytes after which Lance begins another file."""
-FILE_ROWS: Final = 1 << 30
-"""Narrow tables are cut by bytes, not by rows; Lance allows 2^32 rows in a file."""
 
 
 def properties(write: Write) -> dict[str, str]:
@@ -45,7 +43,7 @@ def create(place: Place, location: str, source: Source, write: Write) -> int:
         raise AlreadyExists(f"there is a table at {place.address(location).uri} already: update it")
     schema = stored_schema(source.reader.schema)
     with feeding(place, source, schema, write) as feed:
-        return _write(place, location, feed, "create", write, data_storage_version=file_version(schema))
+        return _write(place, location, feed, schema, "create", write, data_storage_version=file_version(schema))
 
 
 def overwrite(place: Place, location: str, source: Source, write: Write) -> int:
@@ -54,7 +52,7 @@ def overwrite(place: Place, location: str, source: Source, write: Write) -> int:
     open_version(place, location)
     schema = stored_schema(source.reader.schema)
     with feeding(place, source, schema, write) as feed:
-        return _write(place, location, feed, "overwrite", write, data_storage_version=file_version(schema))
+        return _write(place, location, feed, schema, "overwrite", write, data_storage_version=file_version(schema))
 
 
 def append(place: Place, location: str, source: Source, write: Write) -> int:
@@ -63,25 +61,27 @@ def append(place: Place, location: str, source: Source, write: Write) -> int:
     table = open_version(place, location)
     schema = fit(source.reader.schema, table.schema, source.description)
     with feeding(place, source, schema, write) as feed:
-        return _write(place, location, feed, "append", write)
+        return _write(place, location, feed, schema, "append", write)
 
 
 def _write(
     place: Place,
     location: str,
     feed: Feed,
+    schema: pa.Schema,
     mode: Literal["create", "append", "overwrite"],
     write: Write,
     **arguments: Any,
 ) -> int:
     uri = place.address(location).uri
+    cut = cut_for(place, schema)
     with lance_faults(uri):
         table = lance.write_dataset(
             feed.reader(),
             uri,
             mode=mode,
-            max_rows_per_file=FILE_ROWS,
-            max_bytes_per_file=FILE_BYTES,
+            max_rows_per_file=cut.rows,
+            max_bytes_per_file=cut.bytes,
             transaction_properties=properties(write),
             **lance_arguments(place, location),
             **commit_arguments(place, location),

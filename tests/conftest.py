@@ -9,7 +9,7 @@ import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,12 @@ from alluxio_lance.values import Version
 
 
 class Node:
-    """A real sidecar in a process of its own, on a folder of its own."""
+    """A real sidecar in a process of its own, on a folder of its own; ``arguments`` are more of its command line."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *arguments: str) -> None:
         self.address = Address(folder / "run")
         self._root = folder / "root"
+        self._arguments = arguments
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -49,7 +50,7 @@ class Node:
         # A test process that is killed takes its sidecar with it.
         command = ["setpriv", "--pdeathsig", "KILL", sys.executable, "-P", "-m", "alluxio_lance.sidecar.server"]
         self._process = subprocess.Popen(
-            [*command, "--root", str(self._root), "--run-dir", self.at], stdout=subprocess.PIPE
+            [*command, "--root", str(self._root), "--run-dir", self.at, *self._arguments], stdout=subprocess.PIPE
         )
         assert self._process.stdout is not None
         assert json.loads(self._process.stdout.readline())["ready"]
@@ -87,10 +88,11 @@ class Node:
         return version
 
 
-def _running() -> Iterator[Node]:
+@contextmanager
+def _running(*arguments: str) -> Iterator[Node]:
     # Socket paths have at most 107 bytes: pytest's own folders are too deep.
     with tempfile.TemporaryDirectory(prefix="al-") as folder:
-        node = Node(Path(folder))
+        node = Node(Path(folder), *arguments)
         node.start()
         yield node
         node.stop()
@@ -99,13 +101,22 @@ def _running() -> Iterator[Node]:
 @pytest.fixture(scope="session")
 def node() -> Iterator[Node]:
     """One sidecar for all tests that only add resources of their own."""
-    yield from _running()
+    with _running() as found:
+        yield found
 
 
 @pytest.fixture
 def own_node() -> Iterator[Node]:
     """A sidecar that the test may kill."""
-    yield from _running()
+    with _running() as found:
+        yield found
+
+
+@pytest.fixture
+def make_node() -> Iterator[Callable[..., Node]]:
+    """Start sidecars with arguments of the test's own; they end with the test."""
+    with ExitStack() as keep:
+        yield lambda *arguments: keep.enter_context(_running(*arguments))
 
 
 class Databases:

@@ -10,7 +10,7 @@ from alluxio_lance.cli.demo.ledger import Ledger
 from alluxio_lance.cli.demo.memory import Footprint, footprint
 from alluxio_lance.cli.demo.system import System
 from alluxio_lance.cli.human import size
-from alluxio_lance.client.cache import CacheStatistics
+from alluxio_lance.client.statistics import CacheStatistics
 from alluxio_lance.values import Version
 
 __all__ = ["check_sharing", "held_bytes", "measure"]

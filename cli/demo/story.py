@@ -24,6 +24,7 @@ from alluxio_lance.cli.demo.material import Material
 from alluxio_lance.cli.demo.memory import memory_table
 from alluxio_lance.cli.demo.sharing import check_sharing, held_bytes, measure
 from alluxio_lance.cli.demo.system import System
+from alluxio_lance.cli.demo.underneath import Underneath
 from alluxio_lance.cli.history_view import history_view
 from alluxio_lance.cli.human import count, duration, size
 from alluxio_lance.cli.progress import progress_bar
@@ -48,6 +49,8 @@ class Story:
     run_dir: Path
     wanted: frozenset[str]
     """The extras of the frameworks that shall take part."""
+    store: str = ""
+    """Where the tables lie, as `up --store` takes it; empty for a folder."""
     ledger: Ledger = field(init=False)
     partners: list[Partner] = field(default_factory=list)
     _chapter: int = 0
@@ -68,6 +71,8 @@ class Story:
             self._update(manager, first, choice)
             self._roll_back(manager, first, choice)
             self._look(manager, system, choice)
+            if self.store:
+                self._look_underneath(manager)
             self._govern(manager)
             for partner in self.partners:
                 partner.close()
@@ -80,8 +85,9 @@ class Story:
     # -- chapters ------------------------------------------------------------------------------------------------------
 
     def _begin(self, stack: ExitStack) -> System:
-        self._head("Start the whole system in one process", f"alluxio-lance up --root {self.folder / 'root'}")
-        system = stack.enter_context(System(self.folder / "root", self.run_dir, self.folder / "up.log"))
+        where = f" --store '{self.store}'" if self.store else ""
+        self._head("Start the whole system in one process", f"alluxio-lance up --root {self.folder / 'root'}{where}")
+        system = stack.enter_context(System(self.folder / "root", self.run_dir, self.folder / "up.log", self.store))
         for role in ROLES:
             self._invite(role, system, stack)
         started = time.monotonic()
@@ -206,6 +212,10 @@ class Story:
         self.console.print(memory_table(footprints))
         if self.partners:
             check_sharing(self.ledger, footprints, held_bytes(statistics, largest))
+
+    def _look_underneath(self, manager: ResourceManager) -> None:
+        self._head("Alluxio underneath", f"alluxio-lance cache explain alluxio://{self._full_name}")
+        Underneath(self.console, self.ledger, manager, self.material.name).tell()
 
     def _govern(self, manager: ResourceManager) -> None:
         """Promote and archive; the training processes still read 1.0.0 meanwhile."""

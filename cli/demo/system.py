@@ -41,14 +41,16 @@ class System:
         The folder of the sockets; its path must be short.
     log
         The file that takes what it prints.
+    store
+        Where the tables lie; empty for a folder in the root.
     """
 
-    def __init__(self, root: Path, run_dir: Path, log: Path) -> None:
+    def __init__(self, root: Path, run_dir: Path, log: Path, store: str = "") -> None:
         self.address = Address(run_dir)
         self._log = log
         self._ready = False
         self._told = threading.Event()
-        options = ["--root", str(root), "--run-dir", str(run_dir)]
+        options = ["--root", str(root), "--run-dir", str(run_dir), *(["--store", store] if store else [])]
         command = [
             sys.executable,
             "-P",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from alluxio_lance.client import wire
 from alluxio_lance.client.channel import Channel
@@ -10,7 +11,9 @@ from alluxio_lance.errors import Unavailable
 from alluxio_lance.manager import OnProgress, ResourceManager
 from alluxio_lance.values import Version
 
-__all__ = ["Remote", "followed"]
+__all__ = ["Remote", "answered", "followed"]
+
+Result = TypeVar("Result")
 
 
 class Remote(ResourceManager):
@@ -21,17 +24,22 @@ class Remote(ResourceManager):
 
 def followed(call: Any, on_progress: OnProgress | None) -> Version:
     """Tell the progress of a call and return the version at its end; whatever ends this early ends the call too."""
-    version = None
+    return answered(call, on_progress, lambda last: wire.version(last.version))
+
+
+def answered(call: Any, on_progress: OnProgress | None, read: Callable[[Any], Result]) -> Result:
+    """Tell the progress of a call and return what ``read`` makes of its last message, as `followed` does."""
+    last = None
     try:
         for response in call:
-            if response.WhichOneof("part") == "version":
-                version = wire.version(response.version)
+            if response.WhichOneof("part") != "progress":
+                last = response
             elif on_progress is not None:
                 on_progress(wire.progress(response.progress))
     finally:
         call.cancel()
-    if version is None:
+    if last is None:
         raise Unavailable(
             "the sidecar ended the call without a result - ask for the resource's history", what="sidecar"
         )
-    return version
+    return read(last)

@@ -119,6 +119,7 @@ def _storage(message: pb.VersionStorage) -> VersionStorage:
         unique_bytes=message.unique_bytes,
         shared_bytes=message.shared_bytes,
         cold_bytes=message.cold_bytes,
+        cached_bytes=message.cached_bytes if message.HasField("cached_bytes") else None,
     )
 
 

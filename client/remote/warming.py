@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from alluxio_lance.client.remote.base import Remote
+from alluxio_lance.client import wire
+from alluxio_lance.client.remote.base import Remote, answered
 from alluxio_lance.manager import OnProgress
-from alluxio_lance.ways import CacheShare, Explanation
+from alluxio_lance.v1 import lifecycle_pb2 as pb
+from alluxio_lance.ways import CacheShare, Explanation, FileWay
 
 __all__ = ["CacheVerbs"]
 
@@ -15,10 +17,19 @@ class CacheVerbs(Remote):
     def warm_resource(
         self, type: str, name: str, selector: str | None = None, *, on_progress: OnProgress | None = None
     ) -> CacheShare:
-        raise NotImplementedError
+        request = pb.WarmRequest(type=type, name=name, selector=selector or "")
+        with self._channel.speaking() as stubs:
+            return answered(stubs.lifecycle.Warm(request), on_progress, lambda last: wire.share(last.share))
 
     def cool_resource(self, type: str, name: str, version: str) -> int:
-        raise NotImplementedError
+        with self._channel.speaking() as stubs:
+            return stubs.lifecycle.Cool(pb.CoolRequest(type=type, name=name, version=version)).freed_bytes
 
     def explain_resource(self, type: str, name: str, selector: str | None = None) -> Explanation:
-        raise NotImplementedError
+        files: list[FileWay] = []
+        share: CacheShare | None = None
+        with self._channel.speaking() as stubs:
+            for page in stubs.lifecycle.Explain(pb.ExplainRequest(type=type, name=name, selector=selector or "")):
+                files += [wire.file_way(file) for file in page.files]
+                share = wire.share(page.share) if page.HasField("share") else None
+        return Explanation(files=tuple(files), share=share)

@@ -14,6 +14,7 @@ import torch
 from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import get_worker_info
 
+from alluxio_lance.client.arenas import Arenas
 from alluxio_lance.client.counting import ReadStatistics
 from alluxio_lance.client.fixed import FixedColumn
 from alluxio_lance.client.generation import Generation
@@ -21,7 +22,7 @@ from alluxio_lance.client.table import Table
 from alluxio_lance.client.watching import OnChange, Watch
 from alluxio_lance.errors import Conflict, InvalidArgument, Unavailable
 from alluxio_lance.frameworks.torch.reader import Reader
-from alluxio_lance.frameworks.torch.rows import Rows
+from alluxio_lance.frameworks.torch.rows import BatchTransform, Rows
 from alluxio_lance.manager import OnProgress
 
 __all__ = ["AlluxioDataset"]
@@ -47,6 +48,9 @@ class AlluxioDataset(TorchDataset[Any]):
         Only these, in this order; all by default. The others are not even loaded.
     transform
         Called with each sample; what it returns takes the sample's place. Rows are then read one by one.
+    batch_transform
+        Called with each batch, a dict of tensors and lists, by ``default_collate``: in the worker, if there are any. What
+        it returns takes the batch's place; tensors in dicts, lists and tuples go the quick way. Not with ``transform``.
     address
         The sidecar: ``unix:/RUN/FOLDER/grpc.sock`` or the run folder; by default ``ALLUXIO_LANCE_ADDRESS``, then the
         default run folder.
@@ -78,6 +82,7 @@ class AlluxioDataset(TorchDataset[Any]):
         address: str | None = None,
         fill_null: Mapping[str, Any] | None = None,
         *,
+        batch_transform: BatchTransform | None = None,
         wait: bool = False,
         on_progress: OnProgress | None = None,
     ) -> None:
@@ -86,6 +91,8 @@ class AlluxioDataset(TorchDataset[Any]):
         self._address = address
         self._fill_null = fill_null
         self.transform = transform
+        self.batch_transform = batch_transform
+        self._arenas = Arenas()
         self._reader = self._open(wait=wait, on_progress=on_progress)
         self._generation = Generation()
         self._born = self._generation.number
@@ -113,8 +120,10 @@ class AlluxioDataset(TorchDataset[Any]):
         """Read what a DataLoader's batch sampler asks for."""
         reader = self._live()
         if self.transform is not None:
+            if self.batch_transform is not None:
+                raise InvalidArgument("transform makes samples of its own, which batch_transform cannot see - give one")
             return [self.transform(reader.sample(operator.index(index))) for index in indices]
-        return Rows(reader, reader.select(indices))
+        return Rows(reader, reader.select(indices), self._arenas, self.batch_transform)
 
     def batch(self, indices: Sequence[int] | npt.NDArray[Any] | range) -> dict[str, Any]:
         """Read rows as one batch, without a DataLoader and without ``transform``; a ``range`` is a view."""
@@ -280,6 +289,7 @@ class AlluxioDataset(TorchDataset[Any]):
             self._watches.pop().close()
         self._reader.table.close()
         self._generation.close()
+        self._arenas.close()
 
     def __enter__(self) -> Self:
         return self

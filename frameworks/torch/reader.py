@@ -17,9 +17,13 @@ from alluxio_lance.client.fixed import FixedColumn
 from alluxio_lance.client.selecting import Selection, read_fixed
 from alluxio_lance.client.table import Table
 from alluxio_lance.client.variable import RaggedRows
-from alluxio_lance.frameworks.torch.tensors import shared_room, to_tensor
+from alluxio_lance.frameworks.torch.tensors import shared_room, slot_room, to_tensor
+from alluxio_lance.sidecar._shm import Slot
 
 __all__ = ["Reader"]
+
+_ALIGNED: Final = 64
+"""Columns in a slot begin on a line of the processor's cache."""
 
 
 class Reader:
@@ -43,6 +47,30 @@ class Reader:
             When an integer or bool column has a null among them and ``fill_null`` has nothing for it.
         """
         return {name: self._values(name, column, selection) for name, column in self.table.columns.items()}
+
+    def batch_in(self, slot: Slot, selection: Selection) -> dict[str, Any]:
+        """The same, with the tensors in a slot that has `room_for` them."""
+        places = self._places(len(selection))
+        return {
+            name: self._values(name, column, selection)
+            if not isinstance(column, FixedColumn)
+            else self._filled(name, column, selection, slot_room(slot, places[name], len(selection), column.element))
+            for name, column in self.table.columns.items()
+        }
+
+    def room_for(self, rows: int) -> int:
+        """Bytes of a slot for so many rows; 0 when no column has rows of a fixed width."""
+        return self._places(rows)[None]
+
+    def _places(self, rows: int) -> dict[str | None, int]:
+        """Where in a slot each column of fixed width begins; under None where the last one ends."""
+        places: dict[str | None, int] = {}
+        end = 0
+        for name, column in self.table.columns.items():
+            if isinstance(column, FixedColumn):
+                places[name] = end
+                end += -(-rows * column.element.row_bytes // _ALIGNED) * _ALIGNED
+        return {**places, None: end}
 
     def select(self, indices: Sequence[int] | npt.NDArray[Any] | range) -> Selection:
         """Check indices against the rows of the version."""
@@ -77,12 +105,15 @@ class Reader:
         return [_plain(fill if row is None else row, column) for row in rows]
 
     def _fixed(self, name: str, column: FixedColumn, selection: Selection) -> torch.Tensor:
-        fill, uri = self._fill.get(name), self.table.layout.uri
         if get_worker_info() is None:
-            return to_tensor(read_fixed(column, selection, fill, uri), column.element)
-        tensor, room = shared_room(len(selection), column.element)
-        read_fixed(column, selection, fill, uri, room)
-        return tensor
+            return to_tensor(read_fixed(column, selection, self._fill.get(name), self.table.layout.uri), column.element)
+        return self._filled(name, column, selection, shared_room(len(selection), column.element))
+
+    def _filled(
+        self, name: str, column: FixedColumn, selection: Selection, room: tuple[torch.Tensor, npt.NDArray[Any]]
+    ) -> torch.Tensor:
+        read_fixed(column, selection, self._fill.get(name), self.table.layout.uri, room[1])
+        return room[0]
 
     def __getstate__(self) -> tuple[Table, Mapping[str, Any] | None]:
         return self.table, self.fill_null

@@ -10,15 +10,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, overload
 
+from torch.utils.data import get_worker_info
 from torch.utils.data._utils.collate import collate, default_collate_fn_map
 
+from alluxio_lance.client.arenas import Arenas
 from alluxio_lance.client.columns import AnyColumn
 from alluxio_lance.client.filling import missing
 from alluxio_lance.client.fixed import FixedColumn
 from alluxio_lance.client.selecting import Selection
+from alluxio_lance.frameworks.torch.handing import handed, in_slots
 from alluxio_lance.frameworks.torch.reader import Reader
 
-__all__ = ["Row", "Rows"]
+__all__ = ["BatchTransform", "Row", "Rows"]
+
+BatchTransform = Callable[[dict[str, Any]], Any]
 
 
 class Row(dict[str, Any]):
@@ -38,9 +43,13 @@ class Row(dict[str, Any]):
 class Rows(Sequence[Row]):
     """Some rows of a version, read when they are asked for."""
 
-    def __init__(self, reader: Reader, selection: Selection) -> None:
+    def __init__(
+        self, reader: Reader, selection: Selection, arenas: Arenas, batch_transform: BatchTransform | None
+    ) -> None:
         self._reader = reader
         self._selection = selection
+        self._arenas = arenas
+        self._batch_transform = batch_transform
 
     def __len__(self) -> int:
         return len(self._selection)
@@ -51,19 +60,28 @@ class Rows(Sequence[Row]):
     def __getitem__(self, place: slice) -> Rows: ...
     def __getitem__(self, place: int | slice) -> Row | Rows:
         if isinstance(place, slice):
-            return Rows(self._reader, self._reader.select(self._selection.indices[place]))
+            part = self._reader.select(self._selection.indices[place])
+            return Rows(self._reader, part, self._arenas, self._batch_transform)
         return Row(self._reader.sample(int(self._selection.indices[place])), self._reader)
 
-    def batch(self) -> dict[str, Any]:
-        """All of them as one batch."""
-        return self._reader.batch(self._selection)
+    def batch(self) -> Any:
+        """All of them as one batch, transformed; in a worker of a DataLoader it lies in the arena of its parent."""
+        arena = None if get_worker_info() is None else self._arenas.of_parent()
+        need = 0 if arena is None else self._reader.room_for(len(self))
+        slot = arena.claim(need) if arena is not None and need else None
+        batch = self._reader.batch(self._selection) if slot is None else self._reader.batch_in(slot, self._selection)
+        slots = [] if slot is None else [slot]
+        if self._batch_transform is None:
+            return batch if arena is None else handed(batch, arena, slots)
+        result = self._batch_transform(batch)
+        return result if arena is None else in_slots(result, arena, slots)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel as a list of plain dicts: a collate function may hand the rows on as they are."""
         return list, ([dict(row) for row in self],)
 
 
-def _collate(batch: Sequence[Row], *, collate_fn_map: dict[Any, Callable[..., Any]] | None = None) -> dict[str, Any]:
+def _collate(batch: Sequence[Row], *, collate_fn_map: dict[Any, Callable[..., Any]] | None = None) -> Any:
     if isinstance(batch, Rows):
         return batch.batch()
     # Samples that went through the hands of the user: their values count, not their rows.

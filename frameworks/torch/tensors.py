@@ -9,8 +9,9 @@ import numpy.typing as npt
 import torch
 
 from alluxio_lance.client.elements import Element
+from alluxio_lance.sidecar._shm import Slot
 
-__all__ = ["shared_room", "to_tensor"]
+__all__ = ["shared_room", "slot_room", "to_tensor"]
 
 _TORCH: Final = {
     "bool": torch.bool,
@@ -49,3 +50,9 @@ def shared_room(rows: int, element: Element) -> tuple[torch.Tensor, npt.NDArray[
     tensor = torch.empty(0, dtype=dtype).set_(storage).view(shape)
     plain = tensor.view(torch.uint16) if element.name == "bfloat16" else tensor
     return tensor, plain.numpy().view(element.stored)
+
+
+def slot_room(slot: Slot, offset: int, rows: int, element: Element) -> tuple[torch.Tensor, npt.NDArray[Any]]:
+    """Make a batch's tensor in a slot of an arena, and the array to fill it through."""
+    room = np.ndarray((rows, *element.shape), element.stored, memoryview(slot), offset)
+    return to_tensor(room, element), room

@@ -10,6 +10,7 @@ from alluxio_lance.lifecycle.access import Access
 from alluxio_lance.lifecycle.archiving import Archiver
 from alluxio_lance.lifecycle.automation import Automator
 from alluxio_lance.lifecycle.branching import Brancher
+from alluxio_lance.lifecycle.caching import Pinner
 from alluxio_lance.lifecycle.gates import GateKeeper
 from alluxio_lance.lifecycle.hooks import Notifier
 from alluxio_lance.lifecycle.journal import Journal, Observer
@@ -76,6 +77,7 @@ class LocalManager(NameVerbs, DataVerbs, Automating, ColdVerbs, RemovalVerbs, Up
             Restorer(journal, store),
         )
         brancher = Brancher(journal, store, writer)
+        pinner = Pinner(catalog, store, book)
         reconciler = Reconciler(
             journal,
             store,
@@ -89,6 +91,7 @@ class LocalManager(NameVerbs, DataVerbs, Automating, ColdVerbs, RemovalVerbs, Up
                 Verb.UNBRANCH: brancher,
                 Verb.MERGE: brancher,
             },
+            pinner,
         )
         self._pid = os.getpid()
         self._shared = Rooms(
@@ -108,6 +111,7 @@ class LocalManager(NameVerbs, DataVerbs, Automating, ColdVerbs, RemovalVerbs, Up
             promoter=Promoter(journal, gates, book, reconciler),
             automator=Automator(catalog, book),
             policies=Policies(catalog, store, book),
+            pinner=pinner,
             notifier=Notifier(book, catalog),
             reconciler=reconciler,
             changed=threading.Condition(),

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import structlog
 
 from alluxio_lance.errors import AlluxioLanceError
+from alluxio_lance.lifecycle.caching import cool
 from alluxio_lance.lifecycle.journal import Running
 from alluxio_lance.lifecycle.local.returning import Returning
 from alluxio_lance.lifecycle.uri import parse_name, parse_selector
@@ -39,15 +40,15 @@ class PointingVerbs(Returning):
         return made
 
     def _cool(self, version: Version) -> None:
-        """Let the store's cache drop what only this version needs; that it cannot now is no error of the verb."""
-        kept = (State.ACTIVE, State.REGISTERED)
+        """Let the cache drop what only this version needs.
+
+        That it cannot now is no error of the verb, nor that the process dies before: what nobody reads is evicted in time.
+        """
         try:
-            location = self.catalog.location(version.type, version.name)
-            if location is None:
-                return
-            others = self.catalog.versions(version.type, version.name, branch=version.branch)
-            keep = [other.version for other in others if other.state in kept]
-            self.store.cool(self.store.branch_location(location, version.branch), version.version, keep)
+            if self.store.has_cache():
+                found = self._find(version.type, version.name, version.semver)
+                if found.state is State.DEPRECATED:
+                    cool(self.catalog, self.store, found)
         except AlluxioLanceError as error:
             _log.warning("a deprecated version stays in the store's cache", version=version.uri, reason=error.message)
 

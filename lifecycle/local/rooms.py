@@ -9,6 +9,7 @@ from alluxio_lance.lifecycle.access import Access
 from alluxio_lance.lifecycle.archiving import Archiver
 from alluxio_lance.lifecycle.automation import Automator
 from alluxio_lance.lifecycle.branching import Brancher
+from alluxio_lance.lifecycle.caching import Pinner
 from alluxio_lance.lifecycle.gates import GateKeeper
 from alluxio_lance.lifecycle.hooks import Notifier
 from alluxio_lance.lifecycle.journal import Journal
@@ -46,6 +47,7 @@ class Rooms:
     promoter: Promoter
     automator: Automator
     policies: Policies
+    pinner: Pinner
     notifier: Notifier
     reconciler: Reconciler
     changed: threading.Condition

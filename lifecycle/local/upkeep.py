@@ -36,7 +36,7 @@ class Upkeep(Base):
     ) -> PolicyPlan:
         """Do what `plan_policies` tells; ``go_on`` is asked before each row.
 
-        What dead processes left is mended first, since it may stand in the way.
+        What dead processes left is mended first, since it may stand in the way; the pins in the cache follow at the end.
         """
         self._allow(Verb.JANITOR, type or "", name or "")
         self._rooms.reconciler.all()
@@ -49,4 +49,10 @@ class Upkeep(Base):
             )
         )
         plan = self._rooms.policies.plan(type, name)
-        return run_plan(plan, self._rooms.policies, janitor, go_on=lambda: go_on() and not self._rooms.closed.is_set())
+
+        def goes_on() -> bool:
+            return go_on() and not self._rooms.closed.is_set()
+
+        done = run_plan(plan, self._rooms.policies, janitor, go_on=goes_on)
+        self._rooms.pinner.all(type, name, go_on=goes_on)
+        return done

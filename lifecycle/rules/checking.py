@@ -25,6 +25,7 @@ from alluxio_lance.lifecycle.rules.document import (
     WebhookGate,
 )
 from alluxio_lance.lifecycle.rules.expressions import Expression, Faulty
+from alluxio_lance.lifecycle.rules.shadowing import shadowed
 from alluxio_lance.lifecycle.uri import Label, parse_selector
 from alluxio_lance.sizes import read_size
 
@@ -57,6 +58,7 @@ def faults_of(rules: RuleSet) -> list[str]:
         _hooks,
         _automations,
         _policies,
+        _cache,
         _roles,
         _access,
         _others,
@@ -232,6 +234,18 @@ def _policies(rules: RuleSet) -> Iterator[Fault]:
                 yield f"{place}.{key}", "no time at all: every version that may go would go at once"
         if not policy.states:
             yield f"{place}.states", "name at least one state, or leave it out"
+
+
+def _cache(rules: RuleSet) -> Iterator[Fault]:
+    policies = rules.cache
+    yield from _twice("cache", [policy.name for policy in policies], of="name")
+    for index, policy in enumerate(policies):
+        yield from _scope(f"cache[{index}]", policy)
+    for later, earlier in shadowed(policies):
+        yield (
+            f"cache[{later}]",
+            f"governs nothing: {policies[earlier].name!r} covers all that it covers, and comes first",
+        )
 
 
 def _roles(rules: RuleSet) -> Iterator[Fault]:

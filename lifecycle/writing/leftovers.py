@@ -8,16 +8,18 @@ from typing import Final
 import structlog
 
 from alluxio_lance.errors import AlluxioLanceError, NotFound
-from alluxio_lance.lifecycle.journal import Journal
+from alluxio_lance.lifecycle.journal import Journal, Running
 from alluxio_lance.lifecycle.ports import Operation, OperationState, Store, Write
 from alluxio_lance.lifecycle.ports.store import STEP_BACK
 from alluxio_lance.lifecycle.writing.line import Line
 from alluxio_lance.values import Verb
 
-__all__ = ["Leftovers"]
+__all__ = ["UNDOING", "Leftovers"]
 
 _log = structlog.get_logger(__name__)
 
+UNDOING: Final = "undoing"
+"""The step of an operation that failed, and whose files are still to be removed."""
 _MAKERS: Final = frozenset({Verb.REGISTER, Verb.UPDATE, Verb.BRANCH, Verb.MERGE})
 """The verbs whose commits in a table are versions. A commit of any other one only covers what was removed."""
 
@@ -32,16 +34,20 @@ class Leftovers:
 
     # -- after an error ------------------------------------------------------------------------------------------------
 
-    def undo(self, operation: Operation, remove: Callable[[], None]) -> None:
+    def undo(self, running: Running, remove: Callable[[], None]) -> None:
         """Remove what an operation wrote, after the error that its caller will see.
 
-        What cannot be removed now stays until the next writer comes by, or until reconcile.
+        What cannot be removed now, as when the store is down, is left to the next writer of the resource, or to reconcile.
         """
+        operation = running.operation
         try:
-            if self._may_undo(operation):
-                remove()
+            if not self._may_undo(operation):
+                return
+            running.step(UNDOING)
+            remove()
+            running.step("undone")
         except AlluxioLanceError as error:
-            _log.warning("what an operation wrote could not be removed", operation=operation.id, reason=error.message)
+            _log.warning("what an operation wrote is left to reconcile", operation=operation.id, reason=error.message)
 
     def _may_undo(self, operation: Operation) -> bool:
         """Tell whether what an operation wrote may be removed after an error.

@@ -9,7 +9,7 @@ from alluxio_lance.lifecycle.journal import Journal, Running
 from alluxio_lance.lifecycle.ports import Change, Draft, Operation, Source, Store
 from alluxio_lance.lifecycle.versioning import Triple, parse_version
 from alluxio_lance.lifecycle.writing.adding import committed, semver_text, write_of
-from alluxio_lance.lifecycle.writing.leftovers import Leftovers
+from alluxio_lance.lifecycle.writing.leftovers import UNDOING, Leftovers
 from alluxio_lance.lifecycle.writing.params import RegisterParams, already_there
 from alluxio_lance.manager import OnProgress
 from alluxio_lance.values import Verb, Version
@@ -45,7 +45,7 @@ class Registrar:
             running.step("written")
             return self._commit(running, params, location, number, on_progress)
         except BaseException:
-            self._leftovers.undo(operation, lambda: self._remove(operation))
+            self._leftovers.undo(running, lambda: self._remove(operation))
             raise
 
     def finish(self, running: Running) -> bool:
@@ -55,7 +55,8 @@ class Registrar:
             return False  # it wrote nothing: whatever lies there is somebody else's
         location = _location(operation)
         written = [version for version, writer in self._store.writers(location).items() if writer == operation.id]
-        if not written or self._catalog.location(operation.type, operation.name) is not None:
+        failed = operation.step == UNDOING
+        if failed or not written or self._catalog.location(operation.type, operation.name) is not None:
             self._remove(operation)
             return False
         self._commit(running, RegisterParams(**operation.params), location, written[-1], None)

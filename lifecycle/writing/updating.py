@@ -11,7 +11,7 @@ from alluxio_lance.lifecycle.journal import Journal, Running
 from alluxio_lance.lifecycle.pointing import events_of
 from alluxio_lance.lifecycle.ports import Catalog, Operation, Source, Store
 from alluxio_lance.lifecycle.writing.adding import Adder, Addition, write_of
-from alluxio_lance.lifecycle.writing.leftovers import Leftovers
+from alluxio_lance.lifecycle.writing.leftovers import UNDOING, Leftovers
 from alluxio_lance.lifecycle.writing.line import Line, read_line
 from alluxio_lance.lifecycle.writing.params import UpdateParams, as_params
 from alluxio_lance.manager import OnProgress
@@ -54,7 +54,7 @@ class Updater:
             running.step("written")
             return self._adder.add(running, line, addition, number, on_progress)
         except BaseException:
-            self._leftovers.undo(operation, lambda: self._leftovers.remove_written(line, operation))
+            self._leftovers.undo(running, lambda: self._leftovers.remove_written(line, operation))
             raise
 
     def _write(
@@ -95,7 +95,8 @@ class Updater:
             return False  # deleted since
         base = line.find(params.base)
         written = self._leftovers.written(line, operation)
-        if base is None or not written or self._is_interleaved(line, params, written[-1]):
+        failed = operation.step == UNDOING
+        if failed or base is None or not written or self._is_interleaved(line, params, written[-1]):
             self._leftovers.remove_written(line, operation)
             return False
         if has_moved_since(self._catalog, operation):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from alluxio_lance.lifecycle.journal import Journal, Running
 from alluxio_lance.lifecycle.ports import Operation, Source, Store
 from alluxio_lance.lifecycle.writing.adding import Adder
-from alluxio_lance.lifecycle.writing.leftovers import Leftovers
+from alluxio_lance.lifecycle.writing.leftovers import UNDOING, Leftovers
 from alluxio_lance.lifecycle.writing.params import RegisterParams, UpdateParams
 from alluxio_lance.lifecycle.writing.registering import Registrar
 from alluxio_lance.lifecycle.writing.updating import Updater
@@ -46,8 +46,8 @@ class Writer:
         return self._updater.finish(running)
 
     def is_beyond(self, operation: Operation) -> bool:
-        """Tell that either can be undone until it is committed."""
-        return False
+        """Tell whether it failed and what it wrote is still to be removed; until it is committed it can be undone."""
+        return operation.step == UNDOING
 
     def settle(self, running: Running) -> None:
         """Do nothing: a committed version is whole."""

@@ -15,9 +15,9 @@ from alluxio_lance.sidecar.fill import WRITERS, SegmentWriter
 from alluxio_lance.sidecar.memfd import choose_pages, page_bytes
 from alluxio_lance.sidecar.plan import ColumnPlan, Plan
 
-__all__ = ["ColumnFilling", "HotColumn"]
+__all__ = ["ColumnFilling", "HotColumn", "segment_ids"]
 
-_ids: Final = itertools.count(1)
+segment_ids: Final = itertools.count(1)
 """Segment ids, unique within one run of the sidecar; taking the next one is atomic."""
 
 
@@ -83,7 +83,7 @@ class ColumnFilling:
 
     def finish(self, shard: int) -> None:
         """Seal a shard that has all its rows."""
-        filled = self._writers[shard].finish(next(_ids))
+        filled = self._writers[shard].finish(next(segment_ids))
         del self._writers[shard]
         self._descriptors.append(filled.fd)
         self._segments.append(filled.segment)

@@ -8,7 +8,7 @@ from functools import partial
 
 import grpc
 
-from alluxio_lance.codes import PAGES
+from alluxio_lance.codes import PAGES, WAYS
 from alluxio_lance.errors import InvalidArgument, Restoring
 from alluxio_lance.lifecycle.local import LocalManager
 from alluxio_lance.lifecycle.uri import Active, FilePath, parse_uri
@@ -23,7 +23,7 @@ from alluxio_lance.sidecar.services.happenings import Happenings
 from alluxio_lance.sidecar.services.ports import Journal, Managers
 from alluxio_lance.sidecar.services.progress import worked
 from alluxio_lance.sidecar.services.returning import restoring
-from alluxio_lance.sidecar.statistics import ResidentVersion
+from alluxio_lance.sidecar.statistics import DiskStatistics, ResidentVersion
 from alluxio_lance.v1 import cache_pb2 as pb
 from alluxio_lance.v1.cache_pb2_grpc import CacheServicer
 from alluxio_lance.values import Progress, State, Verb, Version
@@ -157,6 +157,7 @@ class Cache(CacheServicer):
             node=self._node,
             pid=self._pid,
             started_at=wire.timestamp(self._started_at),
+            disk=_disk(found.disk),
         )
 
     def Watch(self, request: pb.CacheWatchRequest, context: grpc.ServicerContext) -> Iterator[pb.CacheWatchResponse]:
@@ -218,6 +219,20 @@ def _resident(version: ResidentVersion) -> pb.ResidentVersion:
         leases=version.leases,
         last_opened_at=None if version.last_opened_at is None else wire.timestamp(version.last_opened_at),
         load_seconds=version.load_seconds,
+        ways=[pb.WayBytes(way=WAYS.number(way), bytes=total) for way, total in version.ways.items()],
+        cached_percent=version.cached_percent,
+    )
+
+
+def _disk(disk: DiskStatistics) -> pb.DiskStatistics:
+    return pb.DiskStatistics(
+        budget_bytes=disk.budget_bytes,
+        used_bytes=disk.used_bytes,
+        columns=disk.columns,
+        hits=disk.hits,
+        misses=disk.misses,
+        dropped_writes=disk.dropped_writes,
+        corrupt=disk.corrupt,
     )
 
 

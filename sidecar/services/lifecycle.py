@@ -9,12 +9,21 @@ from alluxio_lance.sidecar.services.calls.names import NameCalls
 from alluxio_lance.sidecar.services.calls.pointing import PointingCalls
 from alluxio_lance.sidecar.services.calls.removal import RemovalCalls
 from alluxio_lance.sidecar.services.calls.stages import StageCalls
+from alluxio_lance.sidecar.services.calls.warming import WarmingCalls
 from alluxio_lance.v1.lifecycle_pb2_grpc import LifecycleServicer
 
 __all__ = ["Lifecycle"]
 
 
 class Lifecycle(
-    DataCalls, PointingCalls, ColdCalls, StageCalls, NameCalls, RemovalCalls, LookingCalls, LifecycleServicer
+    DataCalls,
+    PointingCalls,
+    ColdCalls,
+    WarmingCalls,
+    StageCalls,
+    NameCalls,
+    RemovalCalls,
+    LookingCalls,
+    LifecycleServicer,
 ):
     """The service; parameters as in `Calls`."""

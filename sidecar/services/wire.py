@@ -6,13 +6,14 @@ from datetime import datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from alluxio_lance.codes import COLUMN_KINDS, KINDS, OUTCOMES, PAGES, STATES
+from alluxio_lance.codes import COLUMN_KINDS, KINDS, OUTCOMES, PAGES, STATES, WAYS
 from alluxio_lance.layout import Column, Layout, Region, Segment
 from alluxio_lance.structs import to_struct
 from alluxio_lance.v1 import cache_pb2, common_pb2
 from alluxio_lance.values import Event, Progress, Resource, Version
+from alluxio_lance.ways import CacheShare, FileWay
 
-__all__ = ["event", "layout", "moment", "progress", "resource", "timestamp", "version"]
+__all__ = ["event", "file_way", "layout", "moment", "progress", "resource", "share", "timestamp", "version"]
 
 
 def timestamp(moment: datetime) -> Timestamp:
@@ -102,6 +103,22 @@ def progress(value: Progress) -> common_pb2.Progress:
         total_rows=value.total_rows,
         bytes=value.bytes,
         total_bytes=value.total_bytes,
+    )
+
+
+def share(value: CacheShare) -> common_pb2.CacheShare:
+    """Write how much of a version is cached."""
+    return common_pb2.CacheShare(bytes=value.bytes, cached_bytes=value.cached_bytes, pinned=value.pinned)
+
+
+def file_way(value: FileWay) -> common_pb2.FileWay:
+    """Write a file and its way."""
+    return common_pb2.FileWay(
+        path=value.path,
+        bytes=value.bytes,
+        way=WAYS.number(value.way),
+        why=value.why,
+        cached_percent=value.cached_percent,
     )
 
 

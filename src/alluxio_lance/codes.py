@@ -11,6 +11,7 @@ from alluxio_lance.layout import ColumnKind, Pages
 from alluxio_lance.upkeep import Action
 from alluxio_lance.v1 import cache_pb2, common_pb2, governance_pb2
 from alluxio_lance.values import Kind, Outcome, State, Verb
+from alluxio_lance.ways import Way
 
 __all__ = [
     "ACTIONS",
@@ -21,6 +22,7 @@ __all__ = [
     "PROMOTION_STATES",
     "STATES",
     "VERDICTS",
+    "WAYS",
     "Codes",
     "read_verb",
 ]
@@ -125,5 +127,14 @@ ACTIONS: Final = Codes(
         Action.ARCHIVE: governance_pb2.POLICY_ACTION_ARCHIVE,
         Action.DELETE: governance_pb2.POLICY_ACTION_DELETE,
         Action.PURGE: governance_pb2.POLICY_ACTION_PURGE,
+    }
+)
+WAYS: Final = Codes(
+    {
+        Way.LOCAL: common_pb2.WAY_LOCAL,
+        Way.DISK: common_pb2.WAY_DISK,
+        Way.SHORT_CIRCUIT: common_pb2.WAY_SHORT_CIRCUIT,
+        Way.JOINED: common_pb2.WAY_JOINED,
+        Way.ENDPOINT: common_pb2.WAY_ENDPOINT,
     }
 )

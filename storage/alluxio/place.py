@@ -7,13 +7,22 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import IO, Final, Self
 
-from alluxio_lance.errors import NotFound
+import structlog
+
+from alluxio_lance.errors import Unavailable
 from alluxio_lance.files.address import AlluxioAddress
 from alluxio_lance.files.namespace import Namespace
-from alluxio_lance.storage.place import CommitLock, LanceAddress, Patch, check_location
+from alluxio_lance.storage.alluxio.caching import AlluxioCache
+from alluxio_lance.storage.alluxio.leftovers import Uploads, is_part
+from alluxio_lance.storage.alluxio.nearness import block_bytes, find_near
+from alluxio_lance.storage.alluxio.probing import honours_conditions
+from alluxio_lance.storage.place import CommitLock, LanceAddress, Near, Patch, check_location
 from alluxio_lance.storage.s3 import S3Bucket
+from alluxio_lance.ways import Way
 
 __all__ = ["AlluxioPlace"]
+
+_log = structlog.get_logger(__name__)
 
 _MANIFESTS: Final = "_versions"
 
@@ -41,12 +50,24 @@ class AlluxioPlace:
                 "secret_access_key": "unused",
                 "allow_http": "true",
                 "virtual_hosted_style_request": "false",
+                # A proxy whose worker or master is down holds each request until it times out: once more is enough.
+                "retry_timeout": "20",
             },
         )
+        self._uploads = Uploads(address)
+        self._cache = AlluxioCache(self.namespace, self._bucket, self.path)
+        self._made = False
 
     @classmethod
-    def open(cls, text: str) -> Self:
+    def open(cls, text: str, *, patient: bool = False) -> Self:
         """Open ``alluxio://HOST:19998/FOLDER?proxy=39999``; the folder is made when it is missing.
+
+        Parameters
+        ----------
+        text
+            The address.
+        patient
+            Open it also while the proxy does not answer: whatever needs a table says so then.
 
         Raises
         ------
@@ -56,8 +77,18 @@ class AlluxioPlace:
             When the proxy does not answer.
         """
         place = cls(AlluxioAddress.parse(text))
-        place.namespace.make_folder(place.where.folder)
+        try:
+            place._make_folder()
+        except Unavailable as error:
+            if not patient:
+                raise
+            _log.warning("Alluxio does not answer; tables can be opened when it does", error=error.message)
         return place
+
+    def _make_folder(self) -> None:
+        if not self._made:
+            self.namespace.make_folder(self.where.folder)
+            self._made = True
 
     def path(self, location: str, path: str = "") -> str:
         """Return where a table, or a file of it, lies in the namespace."""
@@ -65,7 +96,11 @@ class AlluxioPlace:
         return "/".join(filter(None, (self.where.folder, location, path)))
 
     def address(self, location: str) -> LanceAddress:
-        """Return the table's URI and what Lance has to know of the endpoint."""
+        """Return the table's URI and what Lance has to know of the endpoint.
+
+        `Unavailable` when nothing has answered since a patient `open`.
+        """
+        self._make_folder()
         found = self._bucket.address(location)
         # One request per object: the service answers a bulk delete with a list that Lance cannot read when it is empty.
         return LanceAddress(found.uri, {**found.storage_options, "aws_disable_bulk_delete": "true"})
@@ -84,14 +119,16 @@ class AlluxioPlace:
         """Have ``guard`` asked before each commit."""
         self._guard = guard
 
+    def honours_conditions(self) -> bool:
+        """Find out whether the S3 service refuses to create an object that is there; the folder must be there.
+
+        Commits are made under the catalog's lock either way. `Unavailable` when the service takes no object at all.
+        """
+        return honours_conditions(self._bucket.client, self.namespace, self.where.folder)
+
     def files(self, location: str) -> dict[str, int]:
-        """List the table's files, and what uploads that were cut off have left."""
-        top = f"{self.path(location)}/"
-        try:
-            found = self.namespace.list(top.rstrip("/"), recursive=True)
-        except NotFound:
-            return {}
-        return {each.path.removeprefix(top): each.length for each in found if not each.is_folder}
+        """List the table's files; parts of uploads, which are files of nobody yet, are left out."""
+        return {path: each.length for path, each in self._cache.statuses(location).items() if not is_part(path)}
 
     def read(self, location: str, path: str, offset: int, length: int) -> bytes:
         """Read bytes with one request."""
@@ -121,31 +158,41 @@ class AlluxioPlace:
         for folder in sorted(filter(None, folders), key=len, reverse=True):
             self.namespace.remove_empty(self.path(location, folder))
 
+    def clear(self, location: str, owned: Callable[[str], bool]) -> int:
+        """Abort uploads: what a writer or a proxy that was killed has left."""
+        top = f"{self.path(location)}/"
+        freed = 0
+        for upload in self._uploads.open_below(top.rstrip("/")):
+            if owned(upload.path.removeprefix(top)):
+                freed += self._uploads.bytes_of(upload, self.namespace)
+                self._uploads.abort(upload)
+        return freed
+
     def drop(self, location: str) -> None:
         """Remove the table, its manifests first, and the folders above that are empty afterwards."""
         top = self.path(location)
+        self.clear(location, lambda _: True)
         for path in (f"{top}/{_MANIFESTS}", top):
             self.namespace.remove(path)
         parent = top.rpartition("/")[0]
         while parent != self.where.folder and self.namespace.remove_empty(parent):
             parent = parent.rpartition("/")[0]
 
-    def has_cache(self) -> bool:
-        """Return True: the workers keep what was written or read."""
-        return True
+    def way(self) -> Way:
+        """Return that the proxy's S3 service has them."""
+        return Way.ENDPOINT
 
-    def cool(self, location: str, paths: Iterable[str]) -> int:
-        """Let the workers drop files; a pinned one stays until its pin is taken off."""
-        freed = 0
-        for path in paths:
-            full = self.path(location, path)
-            try:
-                freed += self.namespace.status(full).length
-                self.namespace.free(full)
-            except NotFound:
-                # Removed in between: nothing of it is cached.
-                continue
-        return freed
+    def near(self, location: str, paths: Iterable[str]) -> dict[str, Near]:
+        """Open the blocks of those that the worker of this node has."""
+        return find_near(self.where, self.namespace, self.path(location), paths)
+
+    def file_bytes(self) -> int | None:
+        """Return the size of a block."""
+        return block_bytes(self.where)
+
+    def cache(self) -> AlluxioCache:
+        """Return the workers, which keep what was written or read."""
+        return self._cache
 
     def spool(self) -> IO[bytes]:
         """Open a file without a name on the local disk."""

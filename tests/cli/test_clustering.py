@@ -32,8 +32,16 @@ def base_of_free_ports():
             return base
 
 
+def words_of(cmdline):
+    """Return the command line of a process; nothing of one that has just ended."""
+    try:
+        return cmdline.read_bytes()
+    except OSError:
+        return b""
+
+
 def test_an_alluxio_is_started_looked_at_mounted_and_stopped(tmp_path, monkeypatch):
-    """What `up` says is what `status` says; `down` leaves no process; a mistake has its exit code and the next command."""
+    """What `up` says is what `status` says; `down` leaves no process and no mount; a mistake has its exit code and the next command."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     command, folder, port = Command([]), tmp_path / "alluxio", base_of_free_ports()
     assert "alluxio up" in command("alluxio", "status", "--folder", folder, code=4).stderr
@@ -53,8 +61,15 @@ def test_an_alluxio_is_started_looked_at_mounted_and_stopped(tmp_path, monkeypat
             assert "mounted" in command("mount").stdout
             assert command.json("unmount", place) == {"unmounted": str(place)}
             assert (folder / "ufs" / "f").read_bytes() == b"abc"
+            command("mount", place, "--master", f"localhost:{port}")
+            other, mounted = tmp_path / "other", command.json("mount")["mounts"]
+            command("mount", other, "--master", f"localhost:{port}")
     finally:
-        command("alluxio", "down", "--folder", folder)
+        ended = command.json("alluxio", "down", "--folder", folder)
+    if FUSE:
+        assert {str(place), str(other)} <= set(ended["unmounted"])
+        assert command.json("mount")["mounts"] == [each for each in mounted if each["path"] not in ended["unmounted"]]
+        assert not [entry for entry in Path("/proc").glob("[0-9]*/cmdline") if str(other).encode() in words_of(entry)]
     assert not [node["pid"] for node in status["nodes"] if Path(f"/proc/{node['pid']}").exists()]
     command("alluxio", "down", "--folder", folder, code=4)
 

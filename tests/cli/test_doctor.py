@@ -13,13 +13,20 @@ from typer.testing import CliRunner
 
 from alluxio_lance.cli.app import application
 from alluxio_lance.cli.doctor import kernel as kernel_checks
+from alluxio_lance.cli.doctor.alluxio import alluxio as alluxio_checks
+from alluxio_lance.cli.doctor.alluxio import edition_of as edition_check
+from alluxio_lance.cli.doctor.alluxio import mounted, short_circuit, sync_interval, tier_of
 from alluxio_lance.cli.doctor.kernel import descriptors, populate, scratch, seals
 from alluxio_lance.cli.doctor.memory import budget
 from alluxio_lance.cli.doctor.pages import pages
 from alluxio_lance.cli.doctor.places import catalog, folder, places
 from alluxio_lance.cli.doctor.service import service
 from alluxio_lance.cli.doctor.software import software
+from alluxio_lance.files.address import AlluxioAddress
+from alluxio_lance.files.mounts import Mount
 from alluxio_lance.sidecar.budget import Host
+from alluxio_lance.storage.alluxio.edition import edition_of
+from alluxio_lance.storage.alluxio.probing import Tier
 
 
 def made_root(tmp_path, *, total=0, free=0, setting=None):
@@ -269,11 +276,107 @@ def test_a_perfect_machine_is_ready(monkeypatch, tmp_path):
     from alluxio_lance.cli import doctoring
     from alluxio_lance.cli.doctor.check import ok
 
-    for name in ("software", "kernel", "places"):
+    for name in ("software", "kernel", "places", "alluxio"):
         monkeypatch.setattr(doctoring, name, lambda *_: iter(()))
     for name in ("pages", "budget", "service"):
         monkeypatch.setattr(doctoring, name, lambda *_: ok("x", "fine"))
     assert CliRunner().invoke(application, ["doctor"]).stdout.splitlines()[-1] == "ready"
+
+
+@pytest.mark.parametrize(
+    ("configuration", "status", "says"),
+    [
+        ({"alluxio.user.file.metadata.sync.interval": "0"}, "ok", "always looks"),
+        ({"alluxio.user.file.metadata.sync.interval": "0sec"}, "ok", "always looks"),
+        ({"alluxio.user.file.metadata.sync.interval": "-1"}, "fail", "is -1: a read of a file"),
+        ({"alluxio.user.file.metadata.sync.interval": "1min"}, "fail", "is 1min"),
+        ({}, "warn", "does not tell"),
+    ],
+)
+def test_the_proxy_must_look_at_the_under_store(configuration, status, says):
+    """Else reads of what was deleted below hang; the property to set is named."""
+    check = sync_interval(configuration)
+    assert (check.status, says in check.found) == (status, True), check
+    assert ("sync.interval=0" in check.remedy) == (status != "ok")
+
+
+@pytest.mark.parametrize(
+    ("found", "status", "says"),
+    [
+        (Tier(workers=1, capacity_bytes=1 << 30, used_bytes=1 << 29), "ok", "512.0 MiB of 1.0 GiB used, 1 worker"),
+        (Tier(workers=3, capacity_bytes=1 << 30, used_bytes=0), "ok", "3 workers"),
+        (Tier(workers=0, capacity_bytes=0, used_bytes=0), "fail", "no worker serves"),
+        (None, "warn", "not known"),
+    ],
+)
+def test_workers_must_cache(found, status, says):
+    """How much, and how full it is."""
+    check = tier_of(found)
+    assert (check.status, says in check.found) == (status, True), check
+
+
+def test_a_stale_mount_is_a_warning(monkeypatch, tmp_path):
+    """A stand-in for a mount whose process was killed, which needs FUSE."""
+    from alluxio_lance.files import mounts as module
+
+    monkeypatch.setattr(module, "mounts", lambda: [Mount(tmp_path)])
+    assert (mounted().status, mounted().found) == ("ok", str(tmp_path))
+    monkeypatch.setattr(Mount, "is_stale", True)
+    assert mounted().remedy.startswith(f"alluxio-lance unmount {tmp_path}")
+    monkeypatch.setattr(module, "mounts", list)
+    assert (mounted().status, mounted().found.startswith("none")) == ("ok", True)
+
+
+@pytest.mark.parametrize(("version", "status"), [("2.9.6", "ok"), ("313", "warn")])
+def test_the_second_edition_is_a_warning(version, status):
+    """It names what is lacking, and what happens instead."""
+    check = edition_check(edition_of(version), AlluxioAddress.parse("alluxio://node1/lance"))
+    assert (check.status, f"{version} at node1:39999, tables in /lance" in check.found) == (status, True)
+    assert ("no free, no mount, no block files" in check.found) == (status == "warn")
+    assert ("`cache free`" in check.remedy) == (status == "warn")
+
+
+def test_a_node_without_a_worker_is_a_warning():
+    """It says what that costs."""
+    check = short_circuit(AlluxioAddress.parse("alluxio://localhost:1/x?worker=1"))
+    assert check.status == "warn"
+    assert "S3 service" in check.found
+
+
+def test_a_store_is_checked_only_where_one_is_named(monkeypatch, tmp_path):
+    """A folder needs none; a wrong address and one where nobody answers are failures."""
+    monkeypatch.delenv("ALLUXIO_LANCE_STORE", raising=False)
+    assert list(alluxio_checks(tmp_path)) == []
+    monkeypatch.setenv("ALLUXIO_LANCE_STORE", "alluxio://localhost:1")
+    (check,) = alluxio_checks(tmp_path)
+    assert (check.status, "--store" in check.remedy) == ("fail", True)
+    monkeypatch.setenv("ALLUXIO_LANCE_STORE", "alluxio://localhost:1/lance?proxy=1")
+    (check,) = alluxio_checks(tmp_path)
+    assert (check.status, check.name) == ("fail", "Alluxio")
+    assert "alluxio up" in check.remedy
+    monkeypatch.setenv("ALLUXIO_LANCE_KEEP_PREVIOUS", "many")
+    assert list(alluxio_checks(None)) == []
+
+
+def test_a_real_alluxio_passes(monkeypatch, tmp_path, alluxio):
+    """Every line of it, before `up` has made the folder and after; nothing is left of the probe."""
+    from alluxio_lance.storage.alluxio.place import AlluxioPlace
+
+    monkeypatch.setenv("ALLUXIO_LANCE_STORE", alluxio)
+    first = {check.name: check for check in alluxio_checks(tmp_path)}
+    assert "is not there yet" in first["commits"].found
+    place = AlluxioPlace.open(alluxio)
+    checks = {check.name: check for check in alluxio_checks(tmp_path)}
+    assert list(checks) == [
+        *("Alluxio", "commits", "metadata sync", "short circuit", "cache", "FUSE mounts", "disk tier"),
+    ]
+    assert {name for name, check in checks.items() if check.status != "ok"} <= {"FUSE mounts"}
+    assert "2.9.6" in checks["Alluxio"].found
+    assert "this endpoint overwrites" in checks["commits"].found
+    assert "256.0 MiB used, 1 worker" in checks["cache"].found
+    assert place.namespace.list(place.where.folder) == []
+    monkeypatch.setenv("ALLUXIO_LANCE_DISK_BUDGET", "0")
+    assert {check.name: check.status for check in alluxio_checks(tmp_path)}["disk tier"] == "warn"
 
 
 def test_proc_is_read_where_it_is():

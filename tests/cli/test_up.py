@@ -35,9 +35,12 @@ def test_the_cache_shows_what_is_hot_and_who_reads(connected, system, first):
         assert [(lease["pid"], lease["semver"]) for lease in status["leases"]] == [(os.getpid(), "1.0.0")]
         assert status["used_bytes"] <= status["budget_bytes"]
         text = connected("cache", "status", env={"COLUMNS": "80"}).stdout
-        assert len(re.findall(r"^datasets/hot +1\.0\.0 ", text, re.MULTILINE)) == 2, text
+        assert len(re.findall(r"^datasets/hot +1\.0\.0 ", text, re.MULTILINE)) == 3, text
         assert "Hot versions" in text
         assert "Readers" in text
+        assert re.search(r"local .+ \(100%\)", text.partition("Last loads")[2]), text
+        assert version["ways"].keys() == {"local"}
+        assert (version["cached_percent"], status["disk"]["budget_bytes"]) == (None, 0)
         assert max(map(len, text.splitlines())) <= 80
         assert str(os.getpid()) in connected("cache", "evict", "datasets/hot", code=3).stderr
         assert str(os.getpid()) in connected("delete", "datasets/hot", "--yes", code=3).stderr

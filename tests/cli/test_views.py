@@ -1,6 +1,7 @@
 """Tables made of values: what a person reads, at the widths that screens have."""
 
 import io
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
@@ -8,6 +9,8 @@ import pytest
 from rich.console import Console
 
 from alluxio_lance.cli.access_view import tokens_view
+from alluxio_lance.cli.cache_records import cache_record
+from alluxio_lance.cli.cache_view import cache_view
 from alluxio_lance.cli.gate_view import gate_table, promotion_view, promotions_view
 from alluxio_lance.cli.governance_records import gate_record, identity_record, promotion_record, token_record
 from alluxio_lance.cli.history_view import history_view
@@ -16,9 +19,13 @@ from alluxio_lance.cli.storage_view import storage_view
 from alluxio_lance.cli.upkeep_records import finding_record, plan_record, storage_record
 from alluxio_lance.cli.version_view import version_view
 from alluxio_lance.cli.views import deleted_view, list_view
+from alluxio_lance.cli.ways_records import explanation_record
+from alluxio_lance.cli.ways_view import explain_view
+from alluxio_lance.client.statistics import CacheStatistics, DiskStatistics, ResidentVersion
 from alluxio_lance.governance import Decision, GateResult, Identity, Promotion, PromotionState, Token, Verdict
 from alluxio_lance.upkeep import Action, Planned, PolicyPlan, StorageReport, VersionStorage
 from alluxio_lance.values import Event, Finding, Kind, Outcome, Resource, State, Verb, Version
+from alluxio_lance.ways import CacheShare, Explanation, FileWay, Way
 
 NOW = datetime(2026, 5, 17, 12, tzinfo=UTC)
 SCHEMA = pa.schema([("id", pa.int64())]).serialize().to_pybytes()
@@ -310,6 +317,119 @@ def test_a_resource_without_versions_takes_nothing():
     empty = StorageReport(type="datasets", name="rows", table_bytes=0, cold_bytes=0, versions=())
     assert "the table takes 0 B" in shown(storage_view(empty))
     assert storage_record(STORAGE)["versions"][0]["unique_bytes"] == 1 << 20
+
+
+# -- the cache below -----------------------------------------------------------------------------------------------------
+
+LONG = "data/001011111101011101111100155a02a46febea0fdee35a54896.lance"
+EXPLAINED = Explanation(
+    files=(
+        FileWay(path=LONG, bytes=99 << 20, way=Way.SHORT_CIRCUIT, why="its block lies in /cache", cached_percent=100),
+        FileWay(path="data/b.lance", bytes=1 << 10, way=Way.ENDPOINT, why="block 1 of 1 is not here", cached_percent=0),
+    ),
+    share=CacheShare(bytes=(99 << 20) + 1024, cached_bytes=99 << 20, pinned=True),
+)
+
+
+@WIDTHS
+def test_an_explanation_says_how_each_file_comes_and_why(width):
+    """A row per file with its reason, a sum by way in which no part is lost, and the share."""
+    text = shown(explain_view(EXPLAINED), width)
+    assert max(map(len, text.splitlines())) <= width
+    flowed = " ".join(text.split())
+    assert LONG in text.replace("\n", "").replace(" ", "") or width < 120
+    for part in ("99.0 MiB short-circuit 100%", "1.0 KiB endpoint 0%", "its block lies in /cache", "block 1 of 1"):
+        assert part in flowed
+    assert "short-circuit 99.0 MiB (99%), endpoint 1.0 KiB (1%)" in flowed
+    assert flowed.endswith("cached 99% of 99.0 MiB in Alluxio, pinned")
+    record = explanation_record(EXPLAINED)
+    assert record["ways"] == {"short-circuit": 99 << 20, "endpoint": 1024}
+    assert record["share"]["percent"] == 99
+    assert [file["way"] for file in record["files"]] == ["short-circuit", "endpoint"]
+
+
+def test_without_a_cache_no_percentage_is_shown():
+    """A folder has none, and a version without files no way."""
+    local = FileWay(path="data/a.lance", bytes=10, way=Way.LOCAL, why="it lies below /data")
+    text = shown(explain_view(Explanation(files=(local,), share=None)))
+    assert "ached" not in text
+    assert "local 10 B (100%)" in text
+    assert explanation_record(Explanation(files=(), share=None)) == {"files": [], "ways": {}, "share": None}
+    assert "%" not in shown(explain_view(Explanation(files=(), share=None)))
+
+
+@WIDTHS
+def test_cached_shares_stand_beside_each_version(width):
+    """In the storage and among the siblings; why it is not known stands there too."""
+    report = replace(STORAGE, versions=tuple(replace(each, cached_bytes=1 << 20) for each in STORAGE.versions))
+    lines = shown(storage_view(report), width).splitlines()
+    assert max(map(len, lines)) <= width
+    assert [line.split().count("25%") for line in lines if line.startswith("1.")] == [1, 0]
+    assert storage_record(report)["versions"][0]["cached_bytes"] == 1 << 20
+    one, two = version(), version("1.0.0")
+    share = CacheShare(bytes=4 << 20, cached_bytes=1 << 20)
+    text = shown(version_view(one, None, [one, two], NOW, share=share, cached={"1.1.0": 25}), width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "cached 25% of 4.0 MiB in Alluxio" in " ".join(text.split())
+    assert text.count("25%") == 2
+    failed = shown(version_view(one, None, [one, two], NOW, share="not known: Alluxio is down"), width)
+    assert "cached not known: Alluxio is down" in " ".join(failed.split())
+    assert "Cached" not in failed
+
+
+@WIDTHS
+def test_the_cache_shows_ways_and_disk(width):
+    """What came how, and what the node's disk keeps, where it keeps anything."""
+    hot = ResidentVersion(
+        type="datasets",
+        name="images/of/some/length",
+        semver="1.1.0",
+        version=7,
+        role="active",
+        status="hot",
+        bytes=1 << 30,
+        segments=4,
+        columns=("a", "b"),
+        rows=1_000_000,
+        pages=None,
+        leases=0,
+        last_opened_at=None,
+        load_seconds=2.5,
+        ways={Way.DISK: 1 << 20, Way.SHORT_CIRCUIT: 1 << 29, Way.ENDPOINT: 1 << 29},
+        cached_percent=73,
+    )
+    disk = DiskStatistics(
+        budget_bytes=1 << 30, used_bytes=1 << 29, columns=12, hits=3, misses=9, dropped_writes=1, corrupt=2
+    )
+    found = CacheStatistics(
+        budget_bytes=2 << 30,
+        used_bytes=1 << 30,
+        versions=(hot,),
+        leases=(),
+        opens=0,
+        hits=0,
+        evictions=0,
+        failed_loads=0,
+        node="here",
+        pid=1,
+        started_at=NOW,
+        disk=disk,
+    )
+    text = shown(cache_view(found, NOW), width)
+    assert max(map(len, text.splitlines())) <= width
+    flowed = " ".join(text.split())
+    assert "512.0 MiB of 1.0 GiB on disk (50%)" in flowed
+    assert "12 columns kept, 3 found there, 9 not found, 1 not kept, 2 corrupt" in flowed
+    for part in ("disk 1.0 MiB (1%)", "short-circuit 512.0 MiB (50%)", "endpoint 512.0 MiB (50%)", "73%", "2.5 s"):
+        assert part in flowed
+    record = cache_record(found)
+    assert record["versions"][0]["ways"] == {"disk": 1 << 20, "short-circuit": 1 << 29, "endpoint": 1 << 29}
+    assert record["disk"]["corrupt"] == 2
+    bare = replace(found, versions=(replace(hot, ways={}),), disk=replace(disk, budget_bytes=0))
+    plain = shown(cache_view(bare, NOW), width)
+    assert "Hot versions" in plain
+    assert "Last loads" not in plain
+    assert "on disk" not in plain
 
 
 # -- resources and versions --------------------------------------------------------------------------------------------

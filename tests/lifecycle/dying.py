@@ -47,8 +47,8 @@ class Mortal:
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._port, name)
-        if name == "guard_commits":
-            # Said once when a manager is made: no step of any verb.
+        if name in ("guard_commits", "has_cache"):
+            # Said once when a manager is made, and what a store is: no steps of any verb.
             return method
 
         @wraps(method)

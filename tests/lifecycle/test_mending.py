@@ -94,6 +94,33 @@ def test_what_could_not_be_undone_goes_with_the_next_update(root):
         assert manager.get_resource("datasets", "a").num_rows == 2
 
 
+def test_what_failed_is_not_completed_later(root):
+    """Its caller was told that it failed: reconcile removes what could not be removed then, though it is whole."""
+
+    class Stubborn(LanceStore):
+        stuck = True
+
+        def sweep(self, location, keep):
+            if self.stuck:
+                raise Unavailable("the disk does not answer", what="disk")
+            return super().sweep(location, keep)
+
+    def fail(progress):
+        if progress.step == "hash":
+            raise RuntimeError("stop")
+
+    store, before = Stubborn.local(tables_folder(root)), data_files(root)
+    with local(root, store) as manager:
+        with pytest.raises(RuntimeError, match="stop"):
+            manager.update_resource("datasets", "a", pa.table({"id": [2]}), on_progress=fail)
+        assert [finding.outcome for finding in manager.reconcile()] == ["failed"]
+        store.stuck = False
+        assert [finding.outcome for finding in manager.reconcile()] == ["undone"]
+        assert manager.reconcile() == []
+        assert data_files(root) == before
+        assert [version.semver for version in manager.list_versions("datasets", "a")] == ["1.0.0"]
+
+
 def test_a_table_that_an_undone_register_left_is_not_in_the_way(root):
     """The name can be used at once: whose table that is, its own transaction tells."""
 

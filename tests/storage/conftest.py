@@ -141,14 +141,24 @@ class Cold:
     options: dict[str, str] = field(default_factory=dict)
 
 
+@pytest.fixture
+def make_cold(request, tmp_path) -> Callable[[str], Cold]:
+    """Make an empty cold tier of a kind: ``folder`` or ``s3``."""
+
+    def make(kind):
+        if kind == "folder":
+            return Cold(str(tmp_path / "far"), tmp_path / "far")
+        server = request.getfixturevalue("s3_server")
+        prefix = f"tests/{uuid.uuid4().hex}"
+        return Cold(f"s3://bucket/{prefix}", server.objects / "bucket" / prefix, server.options)
+
+    return make
+
+
 @pytest.fixture(params=["folder", "s3"])
-def cold(request, tmp_path) -> Cold:
+def cold(request, make_cold) -> Cold:
     """Both kinds of cold tier, empty."""
-    if request.param == "folder":
-        return Cold(str(tmp_path / "far"), tmp_path / "far")
-    server = request.getfixturevalue("s3_server")
-    prefix = f"tests/{uuid.uuid4().hex}"
-    return Cold(f"s3://bucket/{prefix}", server.objects / "bucket" / prefix, server.options)
+    return make_cold(request.param)
 
 
 @dataclass
@@ -176,9 +186,15 @@ class Tiers:
 
 
 @pytest.fixture
-def tiers(tmp_path, cold) -> Tiers:
+def make_tiers() -> Callable[[str, Path, Cold], Tiers]:
+    """Make an empty store with its tables at an address, whose files a test sees in a folder."""
+    return lambda address, root, cold: Tiers(LanceStore.at(address, root, cold.address, cold.options), root, cold)
+
+
+@pytest.fixture
+def tiers(tmp_path, cold, make_tiers) -> Tiers:
     """An empty store with each kind of cold tier."""
-    return Tiers(LanceStore.local(tmp_path / "data", cold.address, cold.options), tmp_path / "data", cold)
+    return make_tiers("", tmp_path / "data", cold)
 
 
 @pytest.fixture

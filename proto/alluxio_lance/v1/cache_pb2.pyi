@@ -540,6 +540,8 @@ class ResidentVersion(_message.Message):
     LEASES_FIELD_NUMBER: _builtins.int
     LAST_OPENED_AT_FIELD_NUMBER: _builtins.int
     LOAD_SECONDS_FIELD_NUMBER: _builtins.int
+    WAYS_FIELD_NUMBER: _builtins.int
+    CACHED_PERCENT_FIELD_NUMBER: _builtins.int
     type: _builtins.str
     """The type of the resource."""
     name: _builtins.str
@@ -564,6 +566,8 @@ class ResidentVersion(_message.Message):
     """Leases on it."""
     load_seconds: _builtins.float
     """Seconds that the last load took."""
+    cached_percent: _builtins.int
+    """How much of it lay in Alluxio's cache after that load, 0 to 100; absent when there is none, or it was not asked."""
     @_builtins.property
     def columns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Columns that are hot."""
@@ -571,6 +575,10 @@ class ResidentVersion(_message.Message):
     @_builtins.property
     def last_opened_at(self) -> _timestamp_pb2.Timestamp:
         """When it was last opened."""
+
+    @_builtins.property
+    def ways(self) -> _containers.RepeatedCompositeFieldContainer[Global___WayBytes]:
+        """By which ways the last load read, the nearest first."""
 
     def __init__(
         self,
@@ -589,16 +597,95 @@ class ResidentVersion(_message.Message):
         leases: _builtins.int = ...,
         last_opened_at: _timestamp_pb2.Timestamp | None = ...,
         load_seconds: _builtins.float = ...,
+        ways: _abc.Iterable[Global___WayBytes] | None = ...,
+        cached_percent: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_last_opened_at", b"_last_opened_at", "last_opened_at", b"last_opened_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cached_percent", b"_cached_percent", "_last_opened_at", b"_last_opened_at", "cached_percent", b"cached_percent", "last_opened_at", b"last_opened_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_last_opened_at", b"_last_opened_at", "bytes", b"bytes", "columns", b"columns", "last_opened_at", b"last_opened_at", "leases", b"leases", "load_seconds", b"load_seconds", "name", b"name", "pages", b"pages", "role", b"role", "rows", b"rows", "segments", b"segments", "semver", b"semver", "status", b"status", "type", b"type", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cached_percent", b"_cached_percent", "_last_opened_at", b"_last_opened_at", "bytes", b"bytes", "cached_percent", b"cached_percent", "columns", b"columns", "last_opened_at", b"last_opened_at", "leases", b"leases", "load_seconds", b"load_seconds", "name", b"name", "pages", b"pages", "role", b"role", "rows", b"rows", "segments", b"segments", "semver", b"semver", "status", b"status", "type", b"type", "version", b"version", "ways", b"ways"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__cached_percent: _TypeAlias = _typing.Literal["cached_percent"]  # noqa: Y015
+    _WhichOneofArgType__cached_percent: _TypeAlias = _typing.Literal["_cached_percent", b"_cached_percent"]  # noqa: Y015
     _WhichOneofReturnType__last_opened_at: _TypeAlias = _typing.Literal["last_opened_at"]  # noqa: Y015
     _WhichOneofArgType__last_opened_at: _TypeAlias = _typing.Literal["_last_opened_at", b"_last_opened_at"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cached_percent) -> _WhichOneofReturnType__cached_percent | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__last_opened_at) -> _WhichOneofReturnType__last_opened_at | None: ...
 
 Global___ResidentVersion: _TypeAlias = ResidentVersion  # noqa: Y015
+
+@_typing.final
+class WayBytes(_message.Message):
+    """What came by one way."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WAY_FIELD_NUMBER: _builtins.int
+    BYTES_FIELD_NUMBER: _builtins.int
+    way: _common_pb2.Way.ValueType
+    """The way."""
+    bytes: _builtins.int
+    """Bytes of files; of segments, for those that lay on the node's disk."""
+    def __init__(
+        self,
+        *,
+        way: _common_pb2.Way.ValueType = ...,
+        bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "way", b"way"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WayBytes: _TypeAlias = WayBytes  # noqa: Y015
+
+@_typing.final
+class DiskStatistics(_message.Message):
+    """What the node's disk keeps of segments."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUDGET_BYTES_FIELD_NUMBER: _builtins.int
+    USED_BYTES_FIELD_NUMBER: _builtins.int
+    COLUMNS_FIELD_NUMBER: _builtins.int
+    HITS_FIELD_NUMBER: _builtins.int
+    MISSES_FIELD_NUMBER: _builtins.int
+    DROPPED_WRITES_FIELD_NUMBER: _builtins.int
+    CORRUPT_FIELD_NUMBER: _builtins.int
+    budget_bytes: _builtins.int
+    """Bytes that it may keep; 0: it keeps none."""
+    used_bytes: _builtins.int
+    """Bytes that it keeps."""
+    columns: _builtins.int
+    """Columns that lie there wholly."""
+    hits: _builtins.int
+    """Columns that a load found there, since the start."""
+    misses: _builtins.int
+    """Columns that a load looked for and did not find, since the start."""
+    dropped_writes: _builtins.int
+    """Columns that were not kept, since the start: the disk could not keep up or failed, or they are too large."""
+    corrupt: _builtins.int
+    """Columns that were found with other bytes than were written, and thrown away, since the start."""
+    def __init__(
+        self,
+        *,
+        budget_bytes: _builtins.int = ...,
+        used_bytes: _builtins.int = ...,
+        columns: _builtins.int = ...,
+        hits: _builtins.int = ...,
+        misses: _builtins.int = ...,
+        dropped_writes: _builtins.int = ...,
+        corrupt: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget_bytes", b"budget_bytes", "columns", b"columns", "corrupt", b"corrupt", "dropped_writes", b"dropped_writes", "hits", b"hits", "misses", b"misses", "used_bytes", b"used_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DiskStatistics: _TypeAlias = DiskStatistics  # noqa: Y015
 
 @_typing.final
 class LeaseInfo(_message.Message):
@@ -673,6 +760,7 @@ class StatisticsResponse(_message.Message):
     NODE_FIELD_NUMBER: _builtins.int
     PID_FIELD_NUMBER: _builtins.int
     STARTED_AT_FIELD_NUMBER: _builtins.int
+    DISK_FIELD_NUMBER: _builtins.int
     budget_bytes: _builtins.int
     """Bytes that hot versions may take."""
     used_bytes: _builtins.int
@@ -701,6 +789,10 @@ class StatisticsResponse(_message.Message):
     def started_at(self) -> _timestamp_pb2.Timestamp:
         """When it started."""
 
+    @_builtins.property
+    def disk(self) -> Global___DiskStatistics:
+        """What its disk keeps."""
+
     def __init__(
         self,
         *,
@@ -715,10 +807,11 @@ class StatisticsResponse(_message.Message):
         node: _builtins.str = ...,
         pid: _builtins.int = ...,
         started_at: _timestamp_pb2.Timestamp | None = ...,
+        disk: Global___DiskStatistics | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["started_at", b"started_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["disk", b"disk", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget_bytes", b"budget_bytes", "evictions", b"evictions", "failed_loads", b"failed_loads", "hits", b"hits", "leases", b"leases", "node", b"node", "opens", b"opens", "pid", b"pid", "started_at", b"started_at", "used_bytes", b"used_bytes", "versions", b"versions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget_bytes", b"budget_bytes", "disk", b"disk", "evictions", b"evictions", "failed_loads", b"failed_loads", "hits", b"hits", "leases", b"leases", "node", b"node", "opens", b"opens", "pid", b"pid", "started_at", b"started_at", "used_bytes", b"used_bytes", "versions", b"versions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

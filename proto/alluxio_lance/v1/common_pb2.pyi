@@ -105,6 +105,42 @@ OUTCOME_DENIED: Outcome.ValueType  # 2
 """It was refused, and nothing was changed."""
 Global___Outcome: _TypeAlias = Outcome  # noqa: Y015
 
+class _Way:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _WayEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Way.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    WAY_UNSPECIFIED: _Way.ValueType  # 0
+    """Never sent."""
+    WAY_LOCAL: _Way.ValueType  # 1
+    """A file below a local root."""
+    WAY_DISK: _Way.ValueType  # 2
+    """Segments that the node kept on its own disk."""
+    WAY_SHORT_CIRCUIT: _Way.ValueType  # 3
+    """A block file of a worker of Alluxio on the node, opened where it lies."""
+    WAY_JOINED: _Way.ValueType  # 4
+    """Several block files of a worker on the node, joined into one."""
+    WAY_ENDPOINT: _Way.ValueType  # 5
+    """Over the network, through the S3 service."""
+
+class Way(_Way, metaclass=_WayEnumTypeWrapper):
+    """How a file is read, the nearest first."""
+
+WAY_UNSPECIFIED: Way.ValueType  # 0
+"""Never sent."""
+WAY_LOCAL: Way.ValueType  # 1
+"""A file below a local root."""
+WAY_DISK: Way.ValueType  # 2
+"""Segments that the node kept on its own disk."""
+WAY_SHORT_CIRCUIT: Way.ValueType  # 3
+"""A block file of a worker of Alluxio on the node, opened where it lies."""
+WAY_JOINED: Way.ValueType  # 4
+"""Several block files of a worker on the node, joined into one."""
+WAY_ENDPOINT: Way.ValueType  # 5
+"""Over the network, through the S3 service."""
+Global___Way: _TypeAlias = Way  # noqa: Y015
+
 @_typing.final
 class Version(_message.Message):
     """One immutable state of a resource."""
@@ -490,3 +526,73 @@ class Progress(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__total_rows) -> _WhichOneofReturnType__total_rows | None: ...
 
 Global___Progress: _TypeAlias = Progress  # noqa: Y015
+
+@_typing.final
+class FileWay(_message.Message):
+    """One file of a version and its way."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    BYTES_FIELD_NUMBER: _builtins.int
+    WAY_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    CACHED_PERCENT_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    """Relative to the table."""
+    bytes: _builtins.int
+    """Its length."""
+    way: Global___Way.ValueType
+    """The way."""
+    why: _builtins.str
+    """Why, in words."""
+    cached_percent: _builtins.int
+    """How much of it lies in the workers of the whole cluster, 0 to 100; absent where there is no cache between."""
+    def __init__(
+        self,
+        *,
+        path: _builtins.str = ...,
+        bytes: _builtins.int = ...,
+        way: Global___Way.ValueType = ...,
+        why: _builtins.str = ...,
+        cached_percent: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cached_percent", b"_cached_percent", "cached_percent", b"cached_percent"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cached_percent", b"_cached_percent", "bytes", b"bytes", "cached_percent", b"cached_percent", "path", b"path", "way", b"way", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__cached_percent: _TypeAlias = _typing.Literal["cached_percent"]  # noqa: Y015
+    _WhichOneofArgType__cached_percent: _TypeAlias = _typing.Literal["_cached_percent", b"_cached_percent"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cached_percent) -> _WhichOneofReturnType__cached_percent | None: ...
+
+Global___FileWay: _TypeAlias = FileWay  # noqa: Y015
+
+@_typing.final
+class CacheShare(_message.Message):
+    """How much of a version lies in the cache of Alluxio."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BYTES_FIELD_NUMBER: _builtins.int
+    CACHED_BYTES_FIELD_NUMBER: _builtins.int
+    PINNED_FIELD_NUMBER: _builtins.int
+    bytes: _builtins.int
+    """All files that the version needs."""
+    cached_bytes: _builtins.int
+    """Of these, what lies in the cache."""
+    pinned: _builtins.bool
+    """Whether all its files are kept from eviction."""
+    def __init__(
+        self,
+        *,
+        bytes: _builtins.int = ...,
+        cached_bytes: _builtins.int = ...,
+        pinned: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "cached_bytes", b"cached_bytes", "pinned", b"pinned"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CacheShare: _TypeAlias = CacheShare  # noqa: Y015

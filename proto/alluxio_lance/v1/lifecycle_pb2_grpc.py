@@ -162,6 +162,21 @@ class LifecycleStub:
                 request_serializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.PurgeRequest.SerializeToString,
                 response_deserializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.PurgeResponse.FromString,
                 _registered_method=True)
+        self.Warm = channel.unary_stream(
+                '/alluxio_lance.v1.Lifecycle/Warm',
+                request_serializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.WarmRequest.SerializeToString,
+                response_deserializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.WarmResponse.FromString,
+                _registered_method=True)
+        self.Cool = channel.unary_unary(
+                '/alluxio_lance.v1.Lifecycle/Cool',
+                request_serializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.CoolRequest.SerializeToString,
+                response_deserializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.CoolResponse.FromString,
+                _registered_method=True)
+        self.Explain = channel.unary_stream(
+                '/alluxio_lance.v1.Lifecycle/Explain',
+                request_serializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.ExplainRequest.SerializeToString,
+                response_deserializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.ExplainResponse.FromString,
+                _registered_method=True)
 
 
 class LifecycleServicer:
@@ -345,6 +360,27 @@ class LifecycleServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Warm(self, request, context):
+        """Brings all files of a version into the cache of Alluxio.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Cool(self, request, context):
+        """Lets the cache of Alluxio drop the files that no other served version needs.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Explain(self, request, context):
+        """Tells by which way the sidecar's node would read each file of a version now, in pages.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_LifecycleServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -472,6 +508,21 @@ def add_LifecycleServicer_to_server(servicer, server):
                     servicer.Purge,
                     request_deserializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.PurgeRequest.FromString,
                     response_serializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.PurgeResponse.SerializeToString,
+            ),
+            'Warm': grpc.unary_stream_rpc_method_handler(
+                    servicer.Warm,
+                    request_deserializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.WarmRequest.FromString,
+                    response_serializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.WarmResponse.SerializeToString,
+            ),
+            'Cool': grpc.unary_unary_rpc_method_handler(
+                    servicer.Cool,
+                    request_deserializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.CoolRequest.FromString,
+                    response_serializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.CoolResponse.SerializeToString,
+            ),
+            'Explain': grpc.unary_stream_rpc_method_handler(
+                    servicer.Explain,
+                    request_deserializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.ExplainRequest.FromString,
+                    response_serializer=alluxio__lance_dot_v1_dot_lifecycle__pb2.ExplainResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1152,6 +1203,87 @@ class Lifecycle:
             '/alluxio_lance.v1.Lifecycle/Purge',
             alluxio__lance_dot_v1_dot_lifecycle__pb2.PurgeRequest.SerializeToString,
             alluxio__lance_dot_v1_dot_lifecycle__pb2.PurgeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Warm(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/alluxio_lance.v1.Lifecycle/Warm',
+            alluxio__lance_dot_v1_dot_lifecycle__pb2.WarmRequest.SerializeToString,
+            alluxio__lance_dot_v1_dot_lifecycle__pb2.WarmResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Cool(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/alluxio_lance.v1.Lifecycle/Cool',
+            alluxio__lance_dot_v1_dot_lifecycle__pb2.CoolRequest.SerializeToString,
+            alluxio__lance_dot_v1_dot_lifecycle__pb2.CoolResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Explain(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/alluxio_lance.v1.Lifecycle/Explain',
+            alluxio__lance_dot_v1_dot_lifecycle__pb2.ExplainRequest.SerializeToString,
+            alluxio__lance_dot_v1_dot_lifecycle__pb2.ExplainResponse.FromString,
             options,
             channel_credentials,
             insecure,

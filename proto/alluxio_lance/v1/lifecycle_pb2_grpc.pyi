@@ -86,6 +86,12 @@ class LifecycleStub:
     """Takes a deletion back."""
     Purge: _grpc.UnaryUnaryMultiCallable[_lifecycle_pb2.PurgeRequest, _lifecycle_pb2.PurgeResponse]
     """Removes for good what was deleted."""
+    Warm: _grpc.UnaryStreamMultiCallable[_lifecycle_pb2.WarmRequest, _lifecycle_pb2.WarmResponse]
+    """Brings all files of a version into the cache of Alluxio."""
+    Cool: _grpc.UnaryUnaryMultiCallable[_lifecycle_pb2.CoolRequest, _lifecycle_pb2.CoolResponse]
+    """Lets the cache of Alluxio drop the files that no other served version needs."""
+    Explain: _grpc.UnaryStreamMultiCallable[_lifecycle_pb2.ExplainRequest, _lifecycle_pb2.ExplainResponse]
+    """Tells by which way the sidecar's node would read each file of a version now, in pages."""
 
 @_typing.type_check_only
 class LifecycleAsyncStub(LifecycleStub):
@@ -145,6 +151,12 @@ class LifecycleAsyncStub(LifecycleStub):
     """Takes a deletion back."""
     Purge: _aio.UnaryUnaryMultiCallable[_lifecycle_pb2.PurgeRequest, _lifecycle_pb2.PurgeResponse]  # type: ignore[assignment]
     """Removes for good what was deleted."""
+    Warm: _aio.UnaryStreamMultiCallable[_lifecycle_pb2.WarmRequest, _lifecycle_pb2.WarmResponse]  # type: ignore[assignment]
+    """Brings all files of a version into the cache of Alluxio."""
+    Cool: _aio.UnaryUnaryMultiCallable[_lifecycle_pb2.CoolRequest, _lifecycle_pb2.CoolResponse]  # type: ignore[assignment]
+    """Lets the cache of Alluxio drop the files that no other served version needs."""
+    Explain: _aio.UnaryStreamMultiCallable[_lifecycle_pb2.ExplainRequest, _lifecycle_pb2.ExplainResponse]  # type: ignore[assignment]
+    """Tells by which way the sidecar's node would read each file of a version now, in pages."""
 
 class LifecycleServicer(metaclass=_abc_1.ABCMeta):
     """The life of datasets and models: one method per verb.
@@ -351,5 +363,29 @@ class LifecycleServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_lifecycle_pb2.PurgeResponse, _abc.Awaitable[_lifecycle_pb2.PurgeResponse]]:
         """Removes for good what was deleted."""
+
+    @_abc_1.abstractmethod
+    def Warm(
+        self,
+        request: _lifecycle_pb2.WarmRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_lifecycle_pb2.WarmResponse], _abc.AsyncIterator[_lifecycle_pb2.WarmResponse]]:
+        """Brings all files of a version into the cache of Alluxio."""
+
+    @_abc_1.abstractmethod
+    def Cool(
+        self,
+        request: _lifecycle_pb2.CoolRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_lifecycle_pb2.CoolResponse, _abc.Awaitable[_lifecycle_pb2.CoolResponse]]:
+        """Lets the cache of Alluxio drop the files that no other served version needs."""
+
+    @_abc_1.abstractmethod
+    def Explain(
+        self,
+        request: _lifecycle_pb2.ExplainRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_lifecycle_pb2.ExplainResponse], _abc.AsyncIterator[_lifecycle_pb2.ExplainResponse]]:
+        """Tells by which way the sidecar's node would read each file of a version now, in pages."""
 
 def add_LifecycleServicer_to_server(servicer: LifecycleServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -95,4 +95,5 @@ def _storage(value: VersionStorage) -> pb.VersionStorage:
         unique_bytes=value.unique_bytes,
         shared_bytes=value.shared_bytes,
         cold_bytes=value.cold_bytes,
+        cached_bytes=value.cached_bytes,
     )

@@ -132,14 +132,21 @@ class Cluster:
             (plan.folder / folder).mkdir(parents=True, exist_ok=True)
         (plan.folder / "conf" / "log4j2.xml").write_text(logging_configuration(), encoding="utf-8")
         _write_private(plan.folder / "conf" / "alluxio-site.properties", _as_text(properties(plan)))
-        base = [program, *jvm_flags(plan), *_where(plan), "-cp", jars]
+        base = self._command(program, jars)
         self._format(base, on_step)
-        for name, main_class in MAIN_CLASSES.items():
+        for name in MAIN_CLASSES:
             on_step(f"start the {name}")
-            self._nodes[name] = start([*base, main_class], self._log(name))
-            self._save()
+            self._begin(name, base)
         on_step("wait until it serves")
         self._await()
+
+    def _command(self, program: str, jars: str) -> list[str]:
+        """Return what runs any of the processes, but for its main class."""
+        return [program, *jvm_flags(self.plan), *_where(self.plan), "-cp", jars]
+
+    def _begin(self, name: str, base: list[str]) -> None:
+        self._nodes[name] = start([*base, MAIN_CLASSES[name]], self._log(name))
+        self._save()
 
     def _format(self, base: list[str], on_step: Callable[[str], None]) -> None:
         """Make an empty journal, once: it is the memory of which files there are."""
@@ -228,6 +235,25 @@ class Cluster:
         return self.plan.folder / "logs" / f"{name}.out"
 
     # -- stopping ------------------------------------------------------------------------------------------------------
+
+    def restart(self, name: str) -> None:
+        """End one of the processes, if it still runs, start it anew, and wait until all serve.
+
+        Parameters
+        ----------
+        name
+            ``master``, ``worker`` or ``proxy``.
+
+        Raises
+        ------
+        Unavailable
+            When it ends or does not answer; the sentence names its log.
+        """
+        base = self._command(java(), class_path(lambda _: None))
+        with _held(self.plan.folder):
+            stop(self._nodes[name])
+            self._begin(name, base)
+            self._await()
 
     def stop(self) -> None:
         """End its processes; what it keeps in its folder stays. A second call does nothing."""

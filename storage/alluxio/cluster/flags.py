@@ -31,6 +31,11 @@ _FIXED: Final = {
     # What was freed or loaded is visible soon.
     "alluxio.worker.block.heartbeat.interval": "100ms",
     "alluxio.master.worker.connect.wait.time": "0sec",
+    # With the only worker or the master down, a caller is told so while he still waits: Alluxio's own limits are minutes,
+    # and in the end nobody could have helped him.
+    "alluxio.user.block.read.retry.max.duration": "20sec",
+    "alluxio.user.rpc.retry.max.duration": "20sec",
+    "alluxio.master.worker.timeout": "30sec",
     # It would call home.
     "alluxio.master.update.check.enabled": "false",
     "alluxio.user.metrics.collection.enabled": "false",
@@ -41,6 +46,9 @@ _FAST: Final = {
     "alluxio.master.journal.tailer.sleep.time": "100ms",
     "alluxio.user.rpc.retry.base.sleep": "50ms",
     "alluxio.user.rpc.retry.max.sleep": "200ms",
+    "alluxio.user.block.read.retry.max.duration": "5sec",
+    "alluxio.user.rpc.retry.max.duration": "8sec",
+    "alluxio.master.worker.timeout": "10sec",
 }
 _LOGGING: Final = """\
 <?xml version="1.0" encoding="UTF-8"?>

@@ -6,9 +6,9 @@ import threading
 import pyarrow as pa
 import pytest
 
-from alluxio_lance.client.cache import CacheStatistics
 from alluxio_lance.client.channel import Channel
 from alluxio_lance.client.door import Activated, Door
+from alluxio_lance.client.statistics import CacheStatistics
 from alluxio_lance.errors import InvalidArgument, InvalidURI, Leased, NoSpace, NotActive, NotFound, Unavailable
 
 URI = "alluxio://datasets/a"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from alluxio_lance.client import governed
 from alluxio_lance.client import wire as client
-from alluxio_lance.codes import KINDS, PAGES, STATES, read_verb
+from alluxio_lance.codes import KINDS, PAGES, STATES, WAYS, read_verb
 from alluxio_lance.errors import InvalidArgument, Unavailable
 from alluxio_lance.governance import Decision, GateResult, Promotion, PromotionState, Rules, Token, Verdict
 from alluxio_lance.layout import Column, ColumnKind, Layout, Pages, Region, Segment
@@ -19,6 +19,7 @@ from alluxio_lance.structs import from_struct, to_struct
 from alluxio_lance.upkeep import Action, Planned, PolicyPlan
 from alluxio_lance.v1 import cache_pb2, common_pb2, governance_pb2
 from alluxio_lance.values import Event, Finding, Kind, Outcome, Progress, Resource, State, Verb, Version
+from alluxio_lance.ways import CacheShare, FileWay, Way
 
 NOW = datetime(2026, 2, 3, 4, 5, 6, 789012, tzinfo=UTC)
 
@@ -253,7 +254,22 @@ GOVERNED = [
 ]
 
 
-@pytest.mark.parametrize(("write", "read", "message", "value"), [*VALUES, *GOVERNED])
+CACHED = [
+    (server.share, client.share, common_pb2.CacheShare, CacheShare(bytes=1 << 40, cached_bytes=7, pinned=True)),
+    *[
+        (
+            server.file_way,
+            client.file_way,
+            common_pb2.FileWay,
+            FileWay(path="data/a.lance", bytes=1 << 40, way=way, why="because", cached_percent=percent),
+        )
+        for way in Way
+        for percent in (None, 0, 100)
+    ],
+]
+
+
+@pytest.mark.parametrize(("write", "read", "message", "value"), [*VALUES, *GOVERNED, *CACHED])
 def test_values_survive_the_wire(write, read, message, value):
     """Through bytes, field for field."""
     assert read(message.FromString(write(value).SerializeToString())) == value
@@ -295,8 +311,14 @@ def test_what_is_no_json_is_refused_with_its_path(value, path):
 
 @pytest.mark.parametrize(
     "read",
-    [lambda: STATES.value(99), lambda: KINDS.value(0), lambda: PAGES.value_if_any(99), lambda: read_verb("fly")],
-    ids=["state", "unspecified", "pages", "verb"],
+    [
+        lambda: STATES.value(99),
+        lambda: KINDS.value(0),
+        lambda: PAGES.value_if_any(99),
+        lambda: WAYS.value(99),
+        lambda: read_verb("fly"),
+    ],
+    ids=["state", "unspecified", "pages", "way", "verb"],
 )
 def test_what_this_release_does_not_know_is_said_so(read):
     """The other side is newer, or older: no traceback of an enum."""

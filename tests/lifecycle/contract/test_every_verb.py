@@ -32,6 +32,9 @@ ABOUT_A_RESOURCE = {
     "list_versions": lambda m: m.list_versions(*NAME),
     "history": lambda m: m.history(*NAME),
     "storage": lambda m: m.storage(*NAME),
+    "warm_resource": lambda m: m.warm_resource(*NAME),
+    "cool_resource": lambda m: m.cool_resource(*NAME, "1.0.0"),
+    "explain_resource": lambda m: m.explain_resource(*NAME),
 }
 
 

@@ -133,6 +133,26 @@ FAULTS = {
     "rollback always": (AUTO + 'on = "version"\ndo = "rollback"', "automations[0].when", "would be rolled back"),
     "policy at once": ('[[policies]]\nname = "p"\narchive_after = "0d"', "policies[0].archive_after", "at once"),
     "policy of no state": ('[[policies]]\nname = "p"\nstates = []', "policies[0].states", "at least one state"),
+    "cache policy twice": (
+        '[[cache]]\nname = "c"\ntypes = ["a"]\n[[cache]]\nname = "c"\ntypes = ["b"]',
+        "cache[1].name",
+        "there already",
+    ),
+    "cache policy without a name": ("[[cache]]\npin = true", "cache[0].name", "must be there"),
+    "cache policy that loads something": ('[[cache]]\nname = "c"\nload = "all"', "cache[0].load", "'active' or 'none'"),
+    "cache policy with more": ('[[cache]]\nname = "c"\nkeep = 3', "cache[0].keep", "no such key"),
+    "cache policy of no name": ('[[cache]]\nname = "c"\nnames = ["a b"]', "cache[0].names[0]", "can match no name"),
+    "cache policy of nothing": ('[[cache]]\nname = "c"\ntypes = []', "cache[0].types", "matches nothing"),
+    "cache policy behind all": (
+        '[[cache]]\nname = "all"\n[[cache]]\nname = "c"\nlabels = { tier = "gold" }',
+        "cache[1]",
+        "'all' covers all that it covers",
+    ),
+    "cache policy behind a wider one": (
+        '[[cache]]\nname = "wide"\ntypes = ["m*"]\nlabels = { tier = "g*" }\n[[cache]]\nname = "c"\ntypes = ["m?x*"]\nlabels = { tier = "gold" }',
+        "cache[1]",
+        "'wide' covers all that it covers",
+    ),
     "built-in role": ("[roles.admin]", "roles.admin", "built in"),
     "unknown ancestor": ('[roles.x]\ninherits = ["y"]', "roles.x.inherits[0]", "no role 'y'"),
     "ring of roles": (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
@@ -15,6 +16,7 @@ from alluxio_lance.errors import Conflict, Corrupt, Internal, Leased, NoSpace, N
 from alluxio_lance.layout import Pages
 from alluxio_lance.sidecar.budget import Budget
 from alluxio_lance.sidecar.loader import load
+from alluxio_lance.sidecar.loading import Loading
 from alluxio_lance.sidecar.plan import make_plan
 from alluxio_lance.sidecar.residency import CacheEvent, Residency
 from alluxio_lance.sidecar.statistics import Role, Status
@@ -50,7 +52,16 @@ class Library:
     def _before_batch(self) -> None:
         self.before_batch()
 
-    def open_reader(self, version):
+    def check(self, version):
+        pass
+
+    def warm(self, version, on_progress, go_on):
+        return None
+
+    def share(self, version):
+        return None
+
+    def open(self, version):
         self.opened[version.name, version.version] += 1
         reader = self.make_reader(self.tables[version.name, version.version], 1000, self._before_batch)
         self.readers.append(reader)
@@ -87,7 +98,7 @@ def open_residency(library, events, memfds):
     def make(limit: int = 1 << 30, **options) -> Residency:
         budget = Budget(limit, available=lambda: 1 << 40)
         residency = Residency(
-            library.open_reader, budget, shard_bytes=1, prefer=Pages.SMALL, on_event=events.append, **options
+            Loading(library), budget, shard_bytes=1, prefer=Pages.SMALL, on_event=events.append, **options
         )
         made.append((residency, budget))
         return residency
@@ -360,9 +371,57 @@ def test_a_failed_load_of_more_columns_leaves_those_that_are_hot(residency, libr
     residency.open(version, ["x"]).release()
 
 
+def test_a_load_that_nobody_wants_any_more_ends(residency, library, events):
+    """It is no failure of the version, and the next one who wants it gets it."""
+    version = library.add()
+    wanted = iter([True, True])
+    with pytest.raises(Unavailable, match="cancelled"):
+        residency.prefetch(version, go_on=lambda: next(wanted, False))
+    assert residency.statistics().failed_loads == 0
+    assert _said(events)[-1] == ("failed", "x", 1)
+    assert not residency.is_hot(version)
+    residency.open(version).release()
+    assert residency.is_hot(version)
+
+
+def test_a_load_goes_on_for_whoever_waits_for_it(residency, library):
+    """A reader that came while it ran, for one who wants it no longer."""
+    version = library.add()
+    began, came = threading.Event(), threading.Event()
+    unwanted = threading.Event()
+
+    def wait() -> None:
+        began.set()
+        assert came.wait(WAIT)
+
+    library.before_batch = wait
+    errors: list[object] = []
+
+    def prefetch() -> None:
+        errors.extend(_in_threads(1, lambda: residency.prefetch(version, go_on=lambda: not unwanted.is_set())))
+
+    prefetching = threading.Thread(target=prefetch)
+    prefetching.start()
+    assert began.wait(WAIT)
+    opening = threading.Thread(target=lambda: errors.extend(_in_threads(1, lambda: residency.open(version).release())))
+    opening.start()
+    load = residency._shelf.find(version).load
+    deadline, pause = time.monotonic() + WAIT, threading.Event()
+    while len(load._wishes) < 2:
+        assert time.monotonic() < deadline
+        pause.wait(0.01)
+    unwanted.set()
+    came.set()
+    for thread in (prefetching, opening):
+        thread.join(WAIT)
+        assert not thread.is_alive()
+    assert errors == [None, None]
+    assert library.opened["x", 1] == 1
+
+
 def test_nobody_needs_to_listen(library, budget):
     """Without a listener for events everything else works."""
-    with Residency(library.open_reader, budget, shard_bytes=1, prefer=Pages.SMALL) as residency:
+    with Residency(Loading(library), budget, shard_bytes=1, prefer=Pages.SMALL) as residency:
         residency.open(library.add()).release()
         assert residency.statistics().versions[0].status is Status.HOT
 

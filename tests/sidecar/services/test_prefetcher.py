@@ -47,7 +47,10 @@ class Directed:
         self.states = {}
         self.failure = None
         self.load_failures = []
+        self.endless = set()
+        self.cancelled = None
         self.residents = []
+        self.warmed = []
         self.hot = set()
         self.made_by = "0" * 32
         self._events = []
@@ -117,7 +120,13 @@ class Directed:
 
     # the shelf
 
-    def prefetch(self, version, *, on_progress=None):
+    def prefetch(self, version, *, go_on):
+        if version.version in self.endless:
+            self.note("loading", version.version)
+            with self.changed:
+                self.cancelled = self.changed.wait_for(lambda: not go_on(), 5)
+            self.note("cancelled", version.version)
+            raise Unavailable("cancelled")
         if self.load_failures:
             failure = self.load_failures.pop(0)
             self.note("failed", version.version)
@@ -138,8 +147,16 @@ class Directed:
         self.residents.remove(version)
         self.note("retired", version.semver)
 
+    def warm(self, version, *, go_on):
+        with self.changed:
+            self.warmed.append((version.version, go_on()))
+            self.changed.notify_all()
+
     def is_hot(self, version):
         return version.version in self.hot
+
+    def gone(self, type, name):
+        self.note("gone", name)
 
     # the door
 
@@ -165,7 +182,10 @@ class Directed:
 @contextmanager
 def following(directed, load=True):
     """Start a prefetcher."""
-    with Feed(directed, directed.nudge) as feed, Prefetcher(directed, directed, feed, load=load) as prefetcher:
+    with (
+        Feed(directed, directed.nudge) as feed,
+        Prefetcher(directed, directed, feed, load=load, on_gone=directed.gone) as prefetcher,
+    ):
         prefetcher.start(directed.announce)
         yield prefetcher
 
@@ -185,6 +205,14 @@ def test_what_is_active_at_the_start_gets_hot_and_is_announced(directed):
         directed.wait("announced", "1.1.0", 1)
         assert directed.log == [("active", "1.1.0"), ("loaded", 1), ("announced", "1.1.0", 1)]
         assert directed.answer_to(prefetcher) == ("1.1.0", 1)
+
+
+def test_what_is_announced_is_brought_into_the_cache_before_the_store_too(directed):
+    """Afterwards, and for as long as nobody waits for another load."""
+    directed.active = 1
+    with following(directed), directed.changed:
+        assert directed.changed.wait_for(lambda: directed.warmed == [(1, True)], 5)
+        assert ("announced", "1.1.0", 1) in directed.log
 
 
 def test_moves_of_the_pointer_are_followed(directed):
@@ -286,6 +314,40 @@ def test_a_pointer_that_moves_on_ends_the_attempts_for_the_old_version(directed,
     assert ("loaded", 1) not in directed.log
 
 
+def test_a_load_that_nobody_wants_any_more_is_ended(directed):
+    """The pointer moved on while it ran: the load for where it stands now begins, and nothing is said of the old one."""
+    directed.endless.add(2)
+    directed.move(1)
+    with following(directed):
+        directed.wait("announced", "1.1.0", 1)
+        directed.move(2)
+        directed.wait("loading", 2)
+        directed.move(3)
+        directed.wait("announced", "1.3.0", 3)
+    assert directed.cancelled
+    assert ("announced", "1.2.0", 2) not in directed.log
+
+
+def test_a_rollback_is_announced_when_the_version_is_hot_again(directed):
+    """Also to a version that was deprecated, and so is hot no longer: readers stay where they are until then."""
+    directed.move(2)
+    with following(directed):
+        directed.wait("announced", "1.2.0", 2)
+        directed.move(1, Verb.ROLLBACK)
+        directed.wait("announced", "1.1.0", 1)
+    assert directed.log.index(("loaded", 1)) < directed.log.index(("announced", "1.1.0", 1))
+
+
+def test_it_is_told_where_something_was_purged(directed):
+    """And not where something else happened."""
+    with following(directed):
+        directed.move(1)
+        directed.wait("announced", "1.1.0", 1)
+        assert not any(what[0] == "gone" for what in directed.log)
+        directed.move(1, Verb.PURGE)
+        directed.wait("gone", "a")
+
+
 @pytest.mark.parametrize("verb", [Verb.DEPRECATE, Verb.ARCHIVE, Verb.DELETE, Verb.PURGE, Verb.UNBRANCH, Verb.MEASURE])
 @pytest.mark.parametrize("state", [State.DEPRECATED, State.ARCHIVED, None])
 def test_what_is_not_to_be_served_any_more_is_let_go(directed, verb, state):
@@ -332,6 +394,6 @@ def test_a_catalog_that_does_not_answer_is_asked_again(directed):
 def test_one_that_never_started_closes_all_the_same(directed):
     """A sidecar may fail in between."""
     with Feed(directed) as feed:
-        prefetcher = Prefetcher(directed, directed, feed, load=True)
+        prefetcher = Prefetcher(directed, directed, feed, load=True, on_gone=directed.gone)
         prefetcher.close()
         prefetcher.close()

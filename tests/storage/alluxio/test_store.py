@@ -1,5 +1,6 @@
 """The whole life of a dataset with its tables in a real Alluxio."""
 
+import os
 import subprocess
 import sys
 
@@ -16,7 +17,8 @@ from alluxio_lance.storage import LanceStore
 from alluxio_lance.storage.alluxio.cluster import Ports
 from alluxio_lance.storage.alluxio.place import AlluxioPlace
 
-UPDATES = 5
+UPDATES = int(os.environ.get("ALLUXIO_LANCE_UPDATES", "5"))
+"""Of each of two processes."""
 
 
 def rows(start, count):

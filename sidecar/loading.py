@@ -1,0 +1,162 @@
+"""One load of a version: from the disk tier what lies there, the rest from the store, warmed first and kept for next time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+
+from alluxio_lance.layout import Pages
+from alluxio_lance.manager import OnProgress
+from alluxio_lance.sidecar.budget import Room
+from alluxio_lance.sidecar.disk import NO_DISK, DiskTier
+from alluxio_lance.sidecar.loader import HotColumn, load
+from alluxio_lance.sidecar.plan import Plan
+from alluxio_lance.sidecar.reading import Versions
+from alluxio_lance.sidecar.statistics import DiskStatistics
+from alluxio_lance.values import Version
+from alluxio_lance.ways import CacheShare, Way, bytes_by_way
+
+__all__ = ["Loaded", "Loading", "Wish"]
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is to be loaded, and how."""
+
+    version: Version
+    of: Hashable
+    """What residency calls the version."""
+    plan: Plan
+    room: Room
+    """Where memory is claimed."""
+    prefer: Pages = Pages.HUGE
+    """The best pages to use."""
+    on_progress: OnProgress | None = None
+    """Told of the steps ``disk``, ``cache`` and ``load``, each where there is one; must not raise."""
+    cancelled: Callable[[], bool] = lambda: False
+    """Asked all the time; when it says yes, the load ends with `Unavailable`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a load brought into shared memory, in the order of the plan, and how."""
+
+    columns: Sequence[HotColumn]
+    ways: Mapping[Way, int]
+    """Bytes by way: of files, for ``disk`` of segments."""
+    cached_percent: int | None = None
+    """How much of the version lay in the cache before the store at the end; None: it was not asked."""
+
+
+class Loading:
+    """How versions get into shared memory.
+
+    Parameters
+    ----------
+    versions
+        The versions in the store.
+    disk
+        What this node keeps on its disk; None: nothing.
+    """
+
+    def __init__(self, versions: Versions, disk: DiskTier | None = None) -> None:
+        self._versions = versions
+        self._disk = disk
+
+    def load(self, wish: Wish) -> Loaded:
+        """Bring the columns of a plan into shared memory; exactly their ``bytes`` stay claimed.
+
+        A version whose columns all lie on the disk is loaded without the store, which need not even answer.
+
+        Raises
+        ------
+        NoSpace
+            When they do not fit.
+        NotFound, Restoring
+            When the version is not served any more.
+        Corrupt, Unavailable
+            When the store does not give the rows that the version has, or cannot be read. After any error nothing
+            stays claimed.
+        """
+        kept = {column.column.name: column for column in self._from_disk(wish)}
+        missing = [column.name for column in wish.plan.columns if column.name not in kept]
+        try:
+            loaded = self._from_store(wish, missing) if missing else self._nothing_more(wish)
+        except BaseException:
+            _give_back(kept.values(), wish.room)
+            raise
+        if self._disk is not None and missing:
+            self._disk.offer(wish.version, wish.of, wish.plan, loaded.columns)
+        every = {**kept, **{column.column.name: column for column in loaded.columns}}
+        from_disk = sum(segment.length for column in kept.values() for segment in column.column.segments)
+        ways = {**loaded.ways, Way.DISK: from_disk} if kept else loaded.ways
+        return Loaded(
+            [every[column.name] for column in wish.plan.columns],
+            {way: ways[way] for way in Way if way in ways},
+            loaded.cached_percent,
+        )
+
+    def _from_disk(self, wish: Wish) -> list[HotColumn]:
+        if self._disk is None:
+            return []
+        return self._disk.load(
+            wish.version.content_hash,
+            wish.plan,
+            wish.room,
+            prefer=wish.prefer,
+            on_progress=wish.on_progress,
+            cancelled=wish.cancelled,
+        )
+
+    def _nothing_more(self, wish: Wish) -> Loaded:
+        self._versions.check(wish.version)
+        return Loaded((), {})
+
+    def _from_store(self, wish: Wish, names: Sequence[str]) -> Loaded:
+        share = self._versions.warm(wish.version, wish.on_progress, lambda: not wish.cancelled())
+        with closing(self._versions.open(wish.version)) as reader:
+            columns = load(
+                reader,
+                wish.plan.only(names),
+                wish.room,
+                prefer=wish.prefer,
+                on_progress=wish.on_progress,
+                cancelled=wish.cancelled,
+            )
+            ways = reader.ways
+        try:
+            return Loaded(columns, bytes_by_way(ways), _percent(share or self._versions.share(wish.version)))
+        except BaseException:
+            _give_back(columns, wish.room)
+            raise
+
+    def warm(self, version: Version, go_on: Callable[[], bool]) -> None:
+        """Bring a version into the cache before the store, if the rules say so; a failure is logged."""
+        self._versions.warm(version, None, go_on)
+
+    # -- what becomes of it afterwards -----------------------------------------------------------------------------
+
+    def used(self, version: Version) -> None:
+        """Note that somebody opened a version; does not wait."""
+        if self._disk is not None:
+            self._disk.use(version.content_hash)
+
+    def forget(self, of: Hashable) -> None:
+        """Note that a version has left shared memory; does not wait."""
+        if self._disk is not None:
+            self._disk.forget(of)
+
+    def disk_statistics(self) -> DiskStatistics:
+        """Count what this node keeps on its disk."""
+        return NO_DISK if self._disk is None else self._disk.statistics()
+
+
+def _give_back(columns: Iterable[HotColumn], room: Room) -> None:
+    for column in columns:
+        column.close()
+        room.release(column.bytes)
+
+
+def _percent(share: CacheShare | None) -> int | None:
+    return None if share is None else share.percent

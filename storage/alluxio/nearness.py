@@ -1,0 +1,137 @@
+"""Which files of a table this node can read from block files of its own worker, and how large files should be for that."""
+
+from __future__ import annotations
+
+import re
+import resource
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+import requests
+
+from alluxio_lance.errors import NotFound, Unavailable
+from alluxio_lance.files.address import AlluxioAddress
+from alluxio_lance.files.blocks import LocalBlocks, NotHere
+from alluxio_lance.files.namespace import FileStatus, Namespace
+from alluxio_lance.storage.place import Near
+from alluxio_lance.ways import Way
+
+__all__ = ["block_bytes", "find_near"]
+
+_TIMEOUT: Final = 10.0
+_BLOCK: Final = "alluxio.user.block.size.bytes.default"
+_DEFAULT_BLOCK: Final = "64MB"
+_SIZE: Final = re.compile(r"(?P<count>\d+)\s*(?P<unit>[KMGT]?)B?", re.IGNORECASE)
+_UNITS: Final = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
+
+
+def find_near(address: AlluxioAddress, namespace: Namespace, folder: str, paths: Iterable[str]) -> dict[str, Near]:
+    """Open the block files of a table's files, as far as they lie on this node.
+
+    Parameters
+    ----------
+    folder
+        Where the table lies in the namespace; ``paths`` are relative to it.
+
+    Returns
+    -------
+    dict
+        By path. Who asked closes the descriptors.
+
+    Raises
+    ------
+    Unavailable
+        When Alluxio does not answer.
+    """
+    wanted = list(paths)
+    statuses = _statuses(namespace, folder, wanted)
+    try:
+        blocks = LocalBlocks.find(address)
+    except NotHere as reason:
+        return {path: _far(statuses.get(path), str(reason)) for path in wanted}
+    spare = _spare_descriptors()
+    found = {}
+    for path in wanted:
+        found[path] = _near(blocks, statuses.get(path), spare)
+        spare -= len(found[path].blocks)
+    return found
+
+
+def _statuses(namespace: Namespace, folder: str, paths: Iterable[str]) -> dict[str, FileStatus]:
+    """Look at the files with one listing per folder: one call per file would take longer than to read it."""
+    found = {}
+    for top in sorted({_top(PurePosixPath(path).parent) for path in paths}):
+        with suppress(NotFound):
+            for status in namespace.list(f"{folder}/{top}", recursive=True):
+                found[status.path.removeprefix(f"{folder}/")] = status
+    return found
+
+
+def _top(parent: PurePosixPath) -> str:
+    """Return the folder to list: side files of blobs have one each, within that of the data files."""
+    return str(parent.parent if parent.parent.name == "data" else parent)
+
+
+def _near(blocks: LocalBlocks, status: FileStatus | None, spare: int) -> Near:
+    if status is None:
+        return _far(None, "Alluxio does not list it")
+    count = len(status.blocks)
+    if count > spare:
+        return _far(status, "this process may not open more files: raise the limit (`ulimit -n`)")
+    if not count:
+        return _far(status, "it is empty")
+    try:
+        opened = blocks.open(status)
+    except NotHere as reason:
+        return _far(status, str(reason), damaged=reason.damaged)
+    where = f"in {blocks.folders[0]} of this node's worker"
+    return Near(
+        way=Way.SHORT_CIRCUIT if count == 1 else Way.JOINED,
+        why=f"its block lies {where}" if count == 1 else f"its {count} blocks lie {where}",
+        cached_percent=status.cached_percent,
+        blocks=tuple(opened),
+    )
+
+
+def _far(status: FileStatus | None, why: str, *, damaged: bool = False) -> Near:
+    percent = None if status is None else status.cached_percent
+    return Near(way=Way.ENDPOINT, why=why, cached_percent=percent, damaged=damaged)
+
+
+def _spare_descriptors() -> int:
+    """Return how many files may be opened such that as many are left for everything else in the process."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit == resource.RLIM_INFINITY:
+        return 1 << 20
+    return max(0, (limit - sum(1 for _ in Path("/proc/self/fd").iterdir())) // 2)
+
+
+def block_bytes(address: AlluxioAddress) -> int:
+    """Ask the proxy how large the blocks of files are that it writes.
+
+    Raises
+    ------
+    Unavailable
+        When it does not answer.
+    """
+    where = f"http://{address.host}:{address.proxy}/api/v1/proxy/info"
+    try:
+        answer = requests.get(where, timeout=_TIMEOUT)
+        answer.raise_for_status()
+        said = answer.json().get("configuration", {}).get(_BLOCK)
+    except (requests.RequestException, ValueError) as error:
+        raise Unavailable(
+            f"the proxy of Alluxio at {address.host}:{address.proxy} does not say how large its blocks are ({error}): "
+            "is it up? See `alluxio-lance alluxio status`",
+            what="alluxio",
+        ) from error
+    parts = _SIZE.fullmatch(str(said or _DEFAULT_BLOCK))
+    if parts is None:
+        raise Unavailable(
+            f"the proxy of Alluxio at {address.host}:{address.proxy} says {said!r} of {_BLOCK}, which is no size: "
+            "set it to bytes, such as 67108864",
+            what="alluxio",
+        )
+    return int(parts["count"]) << _UNITS[parts["unit"].upper()]

@@ -1,0 +1,122 @@
+"""The rows of a table, or of some of its fragments, in order and with a bounded amount read ahead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import lance
+import pyarrow as pa
+
+from alluxio_lance.storage.faults import lance_faults
+from alluxio_lance.ways import FileWay
+
+__all__ = ["PlainRows", "Rows", "Shape", "scan"]
+
+_READ_AHEAD: Final = 4
+"""Batches in flight: enough to keep two cores decoding while the caller copies one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What the batches of a scan have."""
+
+    columns: Sequence[str]
+    rows: int
+    """At most so many each."""
+    batch_bytes: int
+    """About as many bytes as that is."""
+
+
+class Rows(Protocol):
+    """Where a reader's rows come from."""
+
+    @property
+    def ways(self) -> Sequence[FileWay]:
+        """By which way each file is read."""
+        ...
+
+    def scan(self, shape: Shape) -> Iterator[pa.RecordBatch]:
+        """Stream all rows in order."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what is held, as soon as no stream needs it any more; a second call does nothing."""
+        ...
+
+
+class PlainRows:
+    """The rows as Lance reads them by itself, in the caller's thread.
+
+    Parameters
+    ----------
+    dataset
+        Checked out at the version.
+    where
+        Names it in errors.
+    look
+        Finds out by which way files are read, when somebody asks.
+    """
+
+    def __init__(self, dataset: lance.LanceDataset, where: str, look: Callable[[], Sequence[FileWay]] = tuple) -> None:
+        self._dataset = dataset
+        self._where = where
+        self._look = look
+        self._ways: Sequence[FileWay] | None = None
+
+    @property
+    def ways(self) -> Sequence[FileWay]:
+        """By which way each file is read."""
+        if self._ways is None:
+            self._ways = self._look()
+        return self._ways
+
+    def scan(self, shape: Shape) -> Iterator[pa.RecordBatch]:
+        """Stream all rows in order."""
+        return scan(self._dataset, shape, self._where)
+
+    def close(self) -> None:
+        """Do nothing: the dataset holds nothing open."""
+
+
+def scan(
+    dataset: lance.LanceDataset,
+    shape: Shape,
+    where: str,
+    fragments: Sequence[lance.LanceFragment] | None = None,
+    offset: int = 0,
+) -> Iterator[pa.RecordBatch]:
+    """Stream rows in order.
+
+    Parameters
+    ----------
+    fragments
+        Only these; by default all.
+    offset
+        How many rows at their beginning to leave out.
+    """
+    with lance_faults(where):
+        batches = iter(_scanner(dataset, shape, fragments, offset).to_batches())
+    while True:
+        with lance_faults(where):
+            batch = next(batches, None)
+        if batch is None:
+            return
+        yield batch
+
+
+def _scanner(
+    dataset: lance.LanceDataset, shape: Shape, fragments: Sequence[lance.LanceFragment] | None, offset: int
+) -> Any:
+    return dataset.scanner(
+        columns=list(shape.columns),
+        fragments=None if fragments is None else list(fragments),
+        offset=offset or None,
+        batch_size=shape.rows,
+        batch_readahead=_READ_AHEAD,
+        fragment_readahead=1,
+        io_buffer_size=max(_READ_AHEAD * shape.batch_bytes, 32 << 20),
+        scan_in_order=True,
+        blob_handling="all_binary",
+    )

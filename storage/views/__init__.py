@@ -1,0 +1,1 @@
+"""Versions read from block files of this node: private folders that look like the table, with the endpoint behind them."""

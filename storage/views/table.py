@@ -1,0 +1,53 @@
+"""A version as it was opened through the endpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import lance
+
+from alluxio_lance.storage.fragments import FragmentFiles
+from alluxio_lance.storage.lines import Line
+from alluxio_lance.storage.place import Place
+
+__all__ = ["Manifest", "Table"]
+
+
+_NEWEST: Final = (1 << 64) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The file that names all others of a version."""
+
+    path: str
+    """Relative to the line's own table."""
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A version, and where its files lie."""
+
+    place: Place
+    line: Line
+    dataset: lance.LanceDataset
+    fragments: Sequence[FragmentFiles]
+    """The files of its fragments, in order."""
+    sizes: Mapping[str, int]
+    """The bytes of these files, by path; of others too."""
+    where: str
+    """Names it in errors."""
+
+    def manifest(self) -> Manifest:
+        """Read what a view of it begins with.
+
+        Raises
+        ------
+        AlluxioLanceError
+            When it cannot be read, or has another name than Lance gives to new ones.
+        """
+        path = f"_versions/{_NEWEST - self.dataset.version:020d}.manifest"
+        return Manifest(path, b"".join(self.place.chunks(self.line.root, f"{self.line.prefix}{path}")))

@@ -1,0 +1,109 @@
+"""A view with the table open in it, in which the next piece is made ready while one is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import lance
+import pyarrow as pa
+
+from alluxio_lance.errors import Corrupt
+from alluxio_lance.lifecycle.ports import StoredFile
+from alluxio_lance.storage.faults import lance_faults
+from alluxio_lance.storage.opening import session
+from alluxio_lance.storage.scanning import Shape, scan
+from alluxio_lance.storage.views.folder import View
+from alluxio_lance.storage.views.pieces import Piece
+from alluxio_lance.storage.views.preparing import Fault, Preparation
+from alluxio_lance.storage.views.table import Manifest, Table
+
+__all__ = ["Window"]
+
+
+class Window:
+    """What one stream reads near pieces from.
+
+    Parameters
+    ----------
+    table, manifest
+        The version.
+    blocks, known, checked
+        As for `Preparation`.
+    views
+        The folder in which the view is made.
+    pieces
+        The pieces that are near, in the order in which they will be asked for.
+
+    Raises
+    ------
+    OSError, AlluxioLanceError
+        When no view can be made.
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        manifest: Manifest,
+        blocks: Mapping[str, tuple[int, ...]],
+        known: Mapping[str, StoredFile],
+        views: Path,
+        pieces: Sequence[Piece],
+        checked: set[str],
+    ) -> None:
+        self._view = View(views)
+        self._where = f"the blocks on this node of {table.where}"
+        try:
+            self._dataset = self._open(table, manifest)
+        except BaseException:
+            self._view.close()
+            raise
+        self._preparation = Preparation(self._view, table.line.prefix, views, blocks, known, checked)
+        self._pool = ThreadPoolExecutor(1, "alluxio-lance-check")
+        self._coming = iter(pieces)
+        self._ready: dict[Piece, Future[list[Fault]]] = {}
+        self._begin_next()
+
+    def _open(self, table: Table, manifest: Manifest) -> lance.LanceDataset:
+        self._view.put(manifest.path, manifest.data)
+        with lance_faults(self._where):
+            opened = lance.dataset(self._view.uri, session=session())
+        if opened.version != table.dataset.version or opened.count_rows() != table.dataset.count_rows():
+            raise Corrupt(
+                f"{self._where} begin with another manifest", expected=table.dataset.version, found=opened.version
+            )
+        return opened
+
+    def _begin_next(self) -> None:
+        piece = next(self._coming, None)
+        if piece is not None:
+            self._ready[piece] = self._pool.submit(self._preparation.prepare, piece.paths)
+
+    def prepare(self, piece: Piece) -> list[Fault]:
+        """Wait until a piece is ready, begin with the one behind it, and return what cannot be used of it."""
+        ready = self._ready.pop(piece)
+        self._begin_next()
+        return ready.result()
+
+    def scan(self, piece: Piece, shape: Shape) -> Iterator[pa.RecordBatch]:
+        """Stream the rows of a piece."""
+        fragments = self._dataset.get_fragments()[piece.first : piece.stop]
+        return scan(self._dataset, shape, self._where, fragments)
+
+    def release(self, piece: Piece) -> None:
+        """Let go of what was made for a piece."""
+        self._preparation.release(piece.paths)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._preparation.stop()
+        self._pool.shutdown(cancel_futures=True)
+        self._preparation.close()
+        self._view.close()

@@ -1,0 +1,383 @@
+"""Batches that workers hand over through the arena: the same bytes, no slot lost, whatever happens to whom."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.utils.data import DataLoader, Subset
+
+from alluxio.torch import Dataset
+from alluxio_lance.client.arena import Arena, arena_statistics
+from alluxio_lance.errors import InvalidArgument, Unavailable
+
+pytestmark = [
+    pytest.mark.torch,
+    # The watchdog: a wait for somebody who will not come fails the test.
+    pytest.mark.timeout(150),
+    # Other rooms' tests load Lance into this process; nothing here forks one that uses it.
+    pytest.mark.filterwarnings("ignore:lance is not fork-safe"),
+]
+
+ROWS = 9000
+BATCH = 3000
+"""Rows of 48 bytes: more than what is copied out where it arrives."""
+SOAK_SECONDS = float(os.environ.get("ALLUXIO_LANCE_SOAK_SECONDS", "20"))
+
+
+def in_use() -> tuple[int, int, int]:
+    """Say how many slots are being filled, are on their way, and are held."""
+    gc.collect()
+    found = arena_statistics()
+    return found.filling, found.in_flight, found.held
+
+
+@pytest.fixture
+def ds(kinds, node) -> Iterator[Dataset]:
+    """A dataset of which workers hand the images over; afterwards no slot is in use."""
+    with Dataset(kinds, columns=["image", "f64"], address=node.at) as dataset:
+        yield dataset
+        assert in_use() == (0, 0, 0)
+
+
+def loading(dataset: Any, batches: list[list[int]], **options: Any) -> DataLoader[Any]:
+    """Make a loader with two forked workers and a watchdog."""
+    workers = {"num_workers": 2, "multiprocessing_context": "fork", "timeout": 60}
+    return DataLoader(dataset, **{"batch_sampler": batches, **workers, **options})
+
+
+def shuffled(count: int, size: int = BATCH, seed: int = 0) -> list[list[int]]:
+    """Draw batches."""
+    drawing = random.Random(seed)
+    return [[drawing.randrange(ROWS) for _ in range(size)] for _ in range(count)]
+
+
+def right(batch: dict[str, torch.Tensor], rows: list[int]) -> bool:
+    """Whether a batch has these rows."""
+    number = torch.tensor(rows, dtype=torch.float64)
+    wanted = number[:, None, None] + torch.arange(12, dtype=torch.float64).reshape(3, 4)
+    return torch.equal(batch["f64"], number) and torch.equal(batch["image"].double(), wanted)
+
+
+def forked(task: Callable[[], bool]) -> int:
+    """Fork a process that tells by its status whether something was true."""
+    pid = os.fork()
+    if pid == 0:
+        status = 2
+        try:
+            # The threads of its parent are not there.
+            torch.set_num_threads(1)
+            status = 0 if task() else 1
+        finally:
+            os._exit(status)
+    return pid
+
+
+@pytest.mark.parametrize("start_method", ["fork", "forkserver", "spawn"])
+def test_workers_hand_over_what_one_process_reads(kinds, node, start_method):
+    """Every kind of batch and of transformed batch arrives as it is made in one process; no slot is lost.
+
+    The process ends while batches live, in good order and without a word.
+    """
+    script = Path(__file__).with_name("handing_over.py")
+    command = [sys.executable, "-P", "-W", "error", str(script), node.at, start_method]
+    done = subprocess.run(command, capture_output=True, check=False, text=True, timeout=140)
+    assert (done.returncode, done.stderr) == (0, "")
+    seen = json.loads(done.stdout)
+    statistics = seen.pop("statistics")
+    assert all(seen.values()), seen
+    assert (statistics["filling"], statistics["in_flight"], statistics["held"]) == (0, 0, 0)
+    # Fifteen epochs that begin with a slot each, less those whose result is nothing of a slot.
+    assert statistics["handed_over"] >= 15 * 4
+    assert statistics["fallbacks"] == 0
+
+
+def test_a_consumer_that_keeps_everything(ds):
+    """Beyond the limit batches come the ordinary way: 200 kept ones are all right, and let go they leave no slot."""
+    ds._arenas._arena = Arena.make(limit=20 * (BATCH * 56 + 4096))
+    batches = shuffled(200)
+    kept = list(loading(ds, batches))
+    found = arena_statistics()
+    assert 0 < found.held <= 20
+    assert found.fallbacks >= 180
+    assert all(map(right, kept, batches))
+    for batch in kept:
+        batch["image"].zero_()
+    assert ds.batch([0])["image"].sum() == 66
+    del kept, batch
+
+
+def test_many_slots_where_there_is_room(ds):
+    """Within the limit every kept batch has a slot of its own, and the next epoch uses them again."""
+    batches = shuffled(100)
+    for _ in range(2):
+        kept = list(loading(ds, batches))
+        assert arena_statistics().held == 100
+        assert all(map(right, kept, batches))
+        del kept
+    found = arena_statistics()
+    assert (found.fallbacks, found.handed_over) == (0, 200)
+    assert found.slots <= 110
+
+
+def test_who_keeps_the_labels_keeps_no_images(ds):
+    """Small columns are copied out where they arrive."""
+    labels = [batch["f64"] for batch in loading(ds, shuffled(20))]
+    assert in_use() == (0, 0, 0)
+    assert len(labels) == 20
+
+
+@pytest.mark.parametrize("persistent", [False, True])
+def test_a_break_in_the_middle_of_an_epoch(ds, persistent):
+    """What was on its way when the consumer stopped is free again, and the next epoch is whole."""
+    batches = shuffled(12)
+    loader = loading(ds, batches, persistent_workers=persistent)
+    for _ in range(3):
+        for place, batch in enumerate(loader):
+            assert right(batch, batches[place])
+            if place == 2:
+                break
+    assert all(map(right, loader, batches))
+    del batch, loader
+
+
+def test_killed_workers(ds):
+    """A worker that dies by kill -9 ends the epoch with the loader's own error; its slots come back, new workers read."""
+    batches = shuffled(60)
+    for _ in range(2):
+        iterator = iter(loading(ds, batches, prefetch_factor=4))
+        assert right(next(iterator), batches[0])
+        os.kill(iterator._workers[0].pid, signal.SIGKILL)
+        with pytest.raises(RuntimeError, match=r"exited unexpectedly|killed by signal"):
+            list(iterator)
+        del iterator
+        assert in_use() == (0, 0, 0)
+    assert all(map(right, loading(ds, batches), batches))
+
+
+class Failing:
+    """A transform that raises for the rows with some numbers."""
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        if int(batch["f64"].reshape(-1)[0]) == 4242:
+            raise ValueError("no such luck")
+        return batch
+
+
+@pytest.mark.parametrize("kind", ["transform", "batch_transform"])
+def test_a_transform_that_raises(ds, kind):
+    """The error arrives as it is, and costs no slot."""
+    setattr(ds, kind, Failing())
+    batches = [*shuffled(3, 50), [4242, 5], *shuffled(3, 50)]
+    for _ in range(2):
+        with pytest.raises(ValueError, match="no such luck"):
+            list(loading(ds, batches))
+        assert in_use() == (0, 0, 0)
+
+
+def test_one_kind_of_transform_only(ds):
+    """Transform and batch_transform together are refused."""
+    ds.transform = ds.batch_transform = Failing()
+    with pytest.raises(InvalidArgument, match="give one"):
+        list(loading(ds, [[1]]))
+
+
+class Keeping:
+    """A transform that hands each batch over one turn later, and looks at it once more after that."""
+
+    def __init__(self) -> None:
+        self.before: list[dict[str, Any]] = []
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        self.before.append(batch)
+        wrong = [one for one in self.before if not right(one, one["f64"].long().tolist())]
+        return {**self.before[max(0, len(self.before) - 2)], "wrong": len(wrong)}
+
+
+def test_a_worker_that_keeps_its_batches(ds):
+    """A slot that its worker still looks at is given to nobody else, though the consumer has long let go."""
+    ds.batch_transform = Keeping()
+    batches = shuffled(20)
+    for place, batch in enumerate(loading(ds, batches, num_workers=1)):
+        assert right(batch, batches[max(0, place - 1)])
+        assert batch["wrong"] == 0
+    del batch
+
+
+def test_a_subset(ds):
+    """Torch's own wrappers take the same way."""
+    part = Subset(ds, range(1000, 7000))
+    batches = shuffled(4)
+    local = [[index % 6000 for index in batch] for batch in batches]
+    for batch, rows in zip(loading(part, local), local, strict=True):
+        assert right(batch, [1000 + row for row in rows])
+    assert arena_statistics().handed_over == 4
+    del batch
+
+
+def test_a_child_reads_on_what_its_parent_let_go(ds):
+    """A batch that a forked process inherited stays as it was, though the parent drops it and reads others."""
+    batches = shuffled(8)
+    iterator = iter(loading(ds, batches))
+    batch = next(iterator)
+    go, begin = os.pipe()
+    pid = forked(lambda kept=batch: bool(os.read(go, 1)) and right(kept, batches[0]))
+    del batch
+    assert all(map(right, iterator, batches[1:]))
+    os.write(begin, b"x")
+    assert os.waitpid(pid, 0)[1] == 0
+    os.close(go)
+    os.close(begin)
+    del iterator
+
+
+class Driver:
+    """Stands in for CUDA's runtime, which cannot run here: it keeps account of what it was told is pinned."""
+
+    def __init__(self, answer: int = 0) -> None:
+        self.answer = answer
+        self.pinned: dict[int, int] = {}
+        self.copies = 0
+
+    def cudaHostRegister(self, address: int, length: int, flags: int) -> int:  # noqa: N802 - CUDA's name
+        """Note a range."""
+        assert flags == 0
+        if self.answer == 0:
+            assert address not in self.pinned
+            self.pinned[address] = length
+        return self.answer
+
+    def cudaHostUnregister(self, address: int) -> int:  # noqa: N802 - CUDA's name
+        """Forget a range."""
+        del self.pinned[address]
+        return 0
+
+    def pin(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Do as Tensor.pin_memory: leave what is pinned, copy what is not."""
+        place = tensor.data_ptr()
+        if any(start <= place < start + length for start, length in self.pinned.items()):
+            return tensor
+        self.copies += tensor.nbytes
+        return tensor.clone()
+
+
+@pytest.mark.parametrize("answer", [0, 2])
+def test_pinning_registers_each_slot_once(ds, monkeypatch, answer):
+    """pin_memory registers slots and copies no image; where CUDA refuses, torch copies; before unmapping it is told.
+
+    A stand-in for CUDA, which this machine lacks; the thread is the DataLoader's own.
+    """
+    driver = Driver(answer)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "cudart", lambda: driver)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor, *_: driver.pin(tensor))
+    monkeypatch.setattr(torch.accelerator, "set_device_index", lambda _: None)
+    monkeypatch.setattr(torch.accelerator, "current_device_index", lambda: 0)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("cpu"))
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    batches = shuffled(12)
+    arrived = 0
+    for batch, rows in zip(loading(ds, batches, pin_memory=True), batches, strict=True):
+        assert type(batch) is dict
+        assert right(batch, rows)
+        arrived += batch["image"].nbytes
+    slots = arena_statistics().slots
+    del batch
+    small = 12 * BATCH * 8
+    assert driver.copies == (small if answer == 0 else small + arrived)
+    assert len(driver.pinned) == (slots if answer == 0 else 0)
+    ds.close()
+    gc.collect()
+    assert driver.pinned == {}
+
+
+def test_soak(ds, capsys):
+    """For some time: workers come, go, are killed, transforms raise, consumers keep, break and fork. No slot is lost.
+
+    ``ALLUXIO_LANCE_SOAK_SECONDS`` says how long; the seed is printed, and ``ALLUXIO_LANCE_SOAK_SEED`` repeats it.
+    """
+    seed = int(os.environ.get("ALLUXIO_LANCE_SOAK_SEED", time.time_ns() % 2**32))
+    with capsys.disabled():
+        sys.stdout.write(f"\nsoak of {SOAK_SECONDS:.0f} s, seed {seed}\n")
+    drawing = random.Random(seed)
+    ds._arenas._arena = Arena.make(limit=24 << 20)
+    end = time.monotonic() + SOAK_SECONDS
+    epochs = 0
+    while epochs < 3 or time.monotonic() < end:
+        one_epoch(ds, drawing)
+        epochs += 1
+        assert in_use() == (0, 0, 0), f"seed {seed}, epoch {epochs}"
+    assert arena_statistics().handed_over > 0
+
+
+EXPECTED: dict[str, tuple[type[Exception], ...]] = {
+    "kill": (RuntimeError, Unavailable),
+    "raise": (ValueError,),
+    "none": (),
+    "break": (),
+    "fork": (),
+}
+"""The errors that each event may end an epoch with."""
+
+
+def one_epoch(dataset: Dataset, drawing: random.Random) -> None:
+    """Read one epoch with something happening in it."""
+    size = drawing.choice([1, 100, BATCH, 4 * BATCH])
+    batches = shuffled(drawing.randrange(1, 30), size, drawing.random())
+    event = drawing.choice(["none", "none", "break", "kill", "raise", "fork"])
+    when = drawing.randrange(len(batches))
+    if event == "raise":
+        batches[when] = [4242]
+    dataset.batch_transform = Failing()
+    kept: list[Any] = []
+    children: list[int] = []
+    iterator = iter(
+        loading(
+            dataset,
+            batches,
+            num_workers=drawing.randrange(1, 3),
+            prefetch_factor=drawing.randrange(1, 5),
+            persistent_workers=drawing.random() < 0.3,
+        )
+    )
+    try:
+        for place, rows in enumerate(batches):
+            batch = next(iterator)
+            assert right(batch, rows)
+            if drawing.random() < 0.3:
+                kept.append((batch, rows))
+            if drawing.random() < 0.3:
+                batch["image"].add_(0)
+            if kept and drawing.random() < 0.2:
+                kept.pop(drawing.randrange(len(kept)))
+            if place == when and event == "break":
+                break
+            if place == when and event == "kill":
+                victim = drawing.choice(iterator._workers).pid
+                os.kill(victim, signal.SIGKILL)
+                # torch raises from its handler of SIGCHLD, wherever that finds the program: here, please.
+                os.waitid(os.P_PID, victim, os.WEXITED | os.WNOWAIT)
+            if place == when and event == "fork":
+                children.append(forked(lambda one=batch, its=rows: all(right(one, its) for _ in range(20))))
+    except EXPECTED[event]:
+        pass
+    finally:
+        dataset.batch_transform = None
+        with suppress(RuntimeError):
+            # It raises the worker's death once more.
+            iterator._shutdown_workers()
+    assert all(right(*pair) for pair in kept)
+    for child in children:
+        assert os.waitpid(child, 0)[1] == 0
