@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from alluxio_lance.cli.app import application
 from alluxio_lance.cli.demo import material
+from alluxio_lance.files.namespace import Namespace
 
 
 def run(*words, code=0):
@@ -50,6 +51,27 @@ def test_own_data_that_no_network_can_learn_from(tmp_path, first):
     assert "✗" not in text
     assert (folder / "up.log").exists()
     assert (folder / "root" / "catalog.db").exists()
+
+
+def test_on_a_real_alluxio(tmp_path, first, cluster):
+    """Each file with its way, what a deprecation frees and a rollback brings back; the folder in Alluxio goes at the end."""
+    store = cluster.uri.replace("/?", "/demos?")
+    text = run("--folder", tmp_path / "demo", "--data", first, "--no-torch", "--no-tf", "--store", store).stdout
+    assert "✗" not in text
+    for row in ("short-circuit", "0 % in Alluxio", "one rollback later 1.1.0 has", "came back"):
+        assert row in text
+    with Namespace("localhost", cluster.plan.ports.proxy) as namespace:
+        assert namespace.list("/demos") == []
+
+
+@pytest.mark.parametrize(("store", "word"), [("alluxio", "Java"), ("s3://bucket", "alluxio://HOST")])
+def test_a_store_that_cannot_be(tmp_path, first, store, word, monkeypatch):
+    """Exit code 1 without Java, 2 for an address that is none."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    code = 1 if store == "alluxio" else 2
+    result = run("--folder", tmp_path / "demo", "--data", first, "--store", store, code=code)
+    assert word in " ".join(result.stderr.split())
 
 
 def test_a_framework_that_is_not_installed_is_named(tmp_path, first, monkeypatch):
