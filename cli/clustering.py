@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from rich.text import Text
 from typer import Context, Exit, Option, Typer
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["alluxio"]
 
 alluxio = Typer(help="Run a real Alluxio on this machine, from Maven's jars.", no_args_is_help=True)
+
+_TABLES: Final = "lance"
+"""The folder for tables that is proposed."""
 
 _Folder = Annotated[
     Path | None,
@@ -140,7 +144,14 @@ def _print(session: Session, status: ClusterStatus, word: str, *, as_json: bool)
         for node in status.nodes
     ]
     rows.append(("folder", str(status.folder)))
+    if status.ready:
+        # Quoted, since a shell would take the `&` for its own; with a folder, without which no tables can lie there.
+        rows.append(("next", Text(shlex.join(["alluxio-lance", "up", "--store", _with_folder(status.uri)]), style="cyan")))
     print_facts(session.out, rows)
+
+
+def _with_folder(uri: str) -> str:
+    return uri.replace("/?", f"/{_TABLES}?")
 
 
 def _record(status: ClusterStatus) -> dict[str, Any]:

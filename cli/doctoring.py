@@ -36,11 +36,15 @@ def doctor(
     root: Annotated[
         Path | None, Option("--root", help="The root folder that `up` would use.", show_default=False)
     ] = None,
+    store: Annotated[
+        str | None,
+        Option("--store", metavar="URI", help="The tables' place that `up` would use.", show_default=False),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Check this machine and say how to mend what it lacks; exit code 1 when something fails."""
     session = session_of(context)
-    checks = [*software(), *kernel(), pages(), budget(), *places(root), *alluxio(root), service(session.address)]
+    checks = [*software(), *kernel(), pages(), budget(), *places(root), *alluxio(root, store), service(session.address)]
     if as_json:
         session.print_json({"checks": [asdict(check) for check in checks], "ok": not _failed(checks)})
     else:

@@ -10,6 +10,7 @@ from typer import Context
 from alluxio_lance.cli.human import duration, size
 from alluxio_lance.cli.options import Json, Selected
 from alluxio_lance.cli.progress import progress_bar
+from alluxio_lance.cli.returning import when_back
 from alluxio_lance.cli.session import Session, session_of
 from alluxio_lance.cli.target import pinned, target
 from alluxio_lance.cli.ways_records import explanation_record, share_record
@@ -27,8 +28,12 @@ def load(context: Context, resource: Selected, as_json: Json = False) -> None:
     started = time.monotonic()
     with session.manager() as manager:
         version = pinned(manager, name)
-        with progress_bar(session.err, silent=as_json) as on_progress:
-            share = manager.warm_resource(name.type, name.name, version.semver, on_progress=on_progress)
+
+        def work() -> CacheShare:
+            with progress_bar(session.err, silent=as_json) as on_progress:
+                return manager.warm_resource(name.type, name.name, version.semver, on_progress=on_progress)
+
+        share = when_back(session, manager, name, version.semver, work, silent=as_json)
         seconds = time.monotonic() - started
         if as_json:
             session.print_json({"uri": version.uri, "share": share_record(share), "seconds": seconds})

@@ -16,6 +16,9 @@ _SCHEME: Final = "alluxio"
 _MASTER: Final = 19998
 _PROXY: Final = 39999
 _WORKER: Final = 30000
+_USER: Final = re.compile(r"[!-+\-.0-~]+")
+"""Alluxio's S3 service reads the user out of a header, between other words: printable, without comma and slash."""
+_PORTS: Final = range(1, 1 << 16)
 _PART: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _GRAMMAR: Final = "alluxio://HOST[:19998]/FOLDER[/FOLDER…][?proxy=39999&worker=30000]"
 
@@ -48,7 +51,10 @@ class AlluxioAddress:
         InvalidArgument
             With the grammar.
         """
-        parts = urlsplit(text)
+        try:
+            parts = urlsplit(text)
+        except ValueError as error:
+            raise InvalidArgument(f"{text!r} is no address ({error}): give {_GRAMMAR}") from None
         folder = parts.path.strip("/")
         query = dict(parse_qsl(parts.query, keep_blank_values=True))
         unknown = set(query) - {"proxy", "worker", "user"}
@@ -57,6 +63,15 @@ class AlluxioAddress:
             worker = int(query.get("worker", _WORKER))
         except ValueError as error:
             raise InvalidArgument(f"{text!r} names no port ({error}): give {_GRAMMAR}") from None
+        if wrong := [port for port in (master, proxy, worker) if port not in _PORTS]:
+            raise InvalidArgument(
+                f"{text!r} names the port {wrong[0]}, and there are 1 to {_PORTS[-1]}: give {_GRAMMAR}"
+            )
+        user = query.get("user") or getpass.getuser()
+        if not _USER.fullmatch(user):
+            raise InvalidArgument(
+                f"Alluxio cannot be told the user {user!r}: give one of ASCII letters, without comma and slash, as in ?user=NAME"
+            )
         if parts.scheme != _SCHEME or not parts.hostname or unknown:
             what = f"has the unknown option {min(unknown)!r}" if unknown else "is no store in Alluxio"
             raise InvalidArgument(f"{text!r} {what}: give {_GRAMMAR}")
@@ -70,7 +85,7 @@ class AlluxioAddress:
             proxy=proxy,
             worker=worker,
             folder=f"/{folder}",
-            user=query.get("user") or getpass.getuser(),
+            user=user,
         )
 
     @property

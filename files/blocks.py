@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +20,9 @@ __all__ = ["LocalBlocks", "NotHere"]
 _PATIENCE: Final = 2.0
 """Seconds: the worker is on this node or not there."""
 _RPC_PORT: Final = 19998
+_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+"""By default all users may make files in a worker's folder: neither a link nor a pipe is a block."""
+_ROOT: Final = 0
 
 
 class NotHere(Exception):
@@ -87,7 +91,7 @@ class LocalBlocks:
             for number, block in enumerate(file.blocks):
                 size = min(file.block_bytes, file.length - number * file.block_bytes)
                 opened.append(self._open(block, size, f"block {number + 1} of {count}"))
-        except NotHere:
+        except BaseException:
             for descriptor in opened:
                 os.close(descriptor)
             raise
@@ -97,15 +101,19 @@ class LocalBlocks:
         found = None
         for folder in self.folders:
             try:
-                descriptor = os.open(folder / str(block), os.O_RDONLY | os.O_CLOEXEC)
+                descriptor = os.open(folder / str(block), _FLAGS)
             except FileNotFoundError:
                 continue
             except OSError as error:
                 raise NotHere(f"{name} in {folder} cannot be opened: {error.strerror}") from None
-            found = os.fstat(descriptor).st_size
-            if found == size:
+            facts = os.fstat(descriptor)
+            found = facts.st_size
+            is_workers = stat.S_ISREG(facts.st_mode) and facts.st_uid in (folder.stat().st_uid, _ROOT)
+            if is_workers and found == size:
                 return descriptor
             os.close(descriptor)
+            if not is_workers:
+                raise NotHere(f"{name} in {folder} is no file of the worker: somebody else has put it there")
         if found is None:
             raise NotHere(f"{name} is not cached on this node")
         raise NotHere(f"{name} has {found} bytes on this node, not {size}", damaged=True)
@@ -119,8 +127,8 @@ def _ask(address: AlluxioAddress) -> tuple[str, Mapping[str, Any]]:
             with requests.Session() as session:
                 # What an HTTP proxy of the site would answer is not of this node.
                 session.trust_env = False
-                answer = session.get(f"http://{where}/api/v1/worker/info", timeout=_PATIENCE)
-            told = answer.json() if answer.ok else None
+                answer = session.get(f"http://{where}/api/v1/worker/info", timeout=_PATIENCE, allow_redirects=False)
+            told = answer.json() if answer.status_code == requests.codes.ok else None
         except (requests.RequestException, ValueError):
             continue
         if isinstance(told, dict):

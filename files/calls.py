@@ -9,7 +9,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import BinaryIO, Final, TypeVar
+from typing import Final, TypeVar
 
 from alluxio_lance.errors import (
     AlreadyExists,
@@ -21,6 +21,7 @@ from alluxio_lance.errors import (
     Unavailable,
 )
 from alluxio_lance.files.address import AlluxioAddress
+from alluxio_lance.files.bodies import Body
 
 __all__ = ["Answer", "Broken", "Calls", "exactly"]
 
@@ -80,20 +81,20 @@ class Calls:
         take: Callable[[Answer], T],
         *,
         headers: Mapping[str, str] | None = None,
-        body: BinaryIO | bytes | None = None,
+        body: Body | bytes | None = None,
     ) -> T:
         """Make one call and give its answer to ``take``; `Broken` when it may be made again."""
         connection = self._connection()
         kept = False
         try:
-            connection.request(method, url, body=body, headers={**self._headers, **(headers or {})})
+            sent = _send(connection, method, url, body, {**self._headers, **(headers or {})})
             answer = connection.getresponse()
             if answer.status not in _OK:
                 said = answer.read()
-                kept = not answer.will_close
+                kept = sent and not answer.will_close
                 raise self._fault(path, answer.status, said)
             found = take(answer)
-            kept = answer.isclosed() and not answer.will_close
+            kept = sent and answer.isclosed() and not answer.will_close
         except (http.client.HTTPException, OSError) as error:
             raise Broken(f"{type(error).__name__}: {error}".rstrip(": ")) from error
         else:
@@ -150,6 +151,19 @@ class Calls:
         if status in _AGAIN:
             return Broken(f"{status} {why}")
         return Internal(f"{self.where} answered {status} for {path}: {why}")
+
+
+def _send(
+    connection: http.client.HTTPConnection, method: str, url: str, body: Body | bytes | None, headers: dict[str, str]
+) -> bool:
+    """Send a call and tell whether all of it was taken: an upload is refused before it was read, with an answer."""
+    try:
+        connection.request(method, url, body=body, headers=headers)
+    except (BrokenPipeError, ConnectionResetError):
+        if connection.sock is None:
+            raise
+        return False
+    return True
 
 
 def exactly(answer: Answer, length: int) -> bytes:

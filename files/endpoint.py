@@ -7,6 +7,7 @@ from typing import BinaryIO, Final
 from urllib.parse import quote
 
 from alluxio_lance.files.address import AlluxioAddress
+from alluxio_lance.files.bodies import Body
 from alluxio_lance.files.calls import Answer, Calls, exactly
 from alluxio_lance.files.paths import bucket_and_key, check_name
 from alluxio_lance.files.rootfiles import RootFiles, replaced
@@ -66,6 +67,8 @@ class Endpoint:
         ------
         NotFound
             When the bucket is missing.
+        InvalidArgument
+            When the stream has fewer bytes, or cannot be read.
         NoSpace
             When there is no room.
         Unavailable
@@ -78,7 +81,8 @@ class Endpoint:
 
         def put() -> None:
             data.seek(0)
-            self._calls.once("PUT", _object(path), path, Answer.read, headers=headers, body=data)
+            body = Body(path, data, length)
+            self._calls.once("PUT", _object(path), path, Answer.read, headers=headers, body=body)
 
         self._calls.patiently(path, put)
 

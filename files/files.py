@@ -11,7 +11,7 @@ from io import BytesIO
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
-from alluxio_lance.errors import NotFound
+from alluxio_lance.errors import InvalidArgument, NotFound
 from alluxio_lance.files.address import AlluxioAddress
 from alluxio_lance.files.blocks import NotHere
 from alluxio_lance.files.globbing import glob
@@ -79,6 +79,8 @@ class AlluxioFiles:
 
         Raises
         ------
+        InvalidArgument
+            When ``offset`` or ``length`` is negative.
         NotFound
             When it is gone.
         Corrupt
@@ -86,6 +88,7 @@ class AlluxioFiles:
         Unavailable
             When no way answers.
         """
+        _check_range(file, offset, length)
         left = max(0, file.length - offset)
         length = left if length is None else min(length, left)
         if length == 0:
@@ -108,6 +111,7 @@ class AlluxioFiles:
 
         Raises the errors of `read`.
         """
+        _check_range(file, offset)
         wanted = buffer[: max(0, file.length - offset)]
         here = self._here
         near = here.near(file) if wanted else None
@@ -184,7 +188,7 @@ class AlluxioFiles:
         Raises
         ------
         InvalidArgument
-            When there is a folder of that name, or the name cannot be used.
+            When there is a folder of that name, the name cannot be used, or the stream has fewer bytes.
         NoSpace
             When there is no room.
         Unavailable
@@ -227,3 +231,8 @@ class AlluxioFiles:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.address.host}:{self.address.master})"
+
+
+def _check_range(file: FileStatus, offset: int, length: int | None = None) -> None:
+    if offset < 0 or (length is not None and length < 0):
+        raise InvalidArgument(f"{file.path} has no bytes at offset {offset}, length {length}: give none below 0")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
@@ -15,6 +15,7 @@ __all__ = ["FSTYPE", "Mount", "Shown", "mounts"]
 FSTYPE: Final = "fuse.alluxio-fuse"
 _TABLE: Final = Path("/proc/self/mountinfo")
 _ESCAPE: Final = re.compile(r"\\([0-7]{3})")
+_OWNER: Final = re.compile(r"\buser_id=(\d+)")
 _PROCESSES: Final = Path("/proc")
 _MAIN: Final = b"alluxio.fuse.AlluxioFuse"
 _PLACE: Final = ("-m", "--mount-point")
@@ -38,6 +39,8 @@ class Mount:
     """A FUSE mount of Alluxio."""
 
     path: Path
+    owner: int | None = field(default=None, compare=False)
+    """Who mounted it: the user id, as the kernel knows it."""
 
     @property
     def is_stale(self) -> bool:
@@ -56,22 +59,25 @@ class Mount:
         """
         found = None
         for process in _PROCESSES.iterdir():
-            if process.name.isdigit() and (line := _command(process)) is not None:
+            if process.name.isdigit() and (line := _command(process, self.owner)) is not None:
                 found = _shown(line, self.path) or found
         return found
 
 
 def mounts(table: Path = _TABLE) -> list[Mount]:
     """List the FUSE mounts of Alluxio, in the order in which they were made."""
-    return [Mount(path) for path, fstype in _rows(table) if fstype == FSTYPE]
+    return [mount for mount, fstype in _rows(table) if fstype == FSTYPE]
 
 
-def _rows(table: Path) -> list[tuple[Path, str]]:
+def _rows(table: Path) -> list[tuple[Mount, str]]:
     rows = []
-    for line in table.read_text(encoding="utf-8", errors="surrogateescape").splitlines():
-        # proc_pid_mountinfo(5): optional fields end with a lone hyphen, and the type follows.
+    # Not splitlines: names of folders may have what it takes for the end of a line, and the kernel leaves it as it is.
+    for line in table.read_bytes().decode(errors="surrogateescape").rstrip("\n").split("\n"):
+        # proc_pid_mountinfo(5): optional fields end with a lone hyphen; type, source and options follow.
         before, _, after = line.partition(" - ")
-        rows.append((Path(_plain(before.split(" ")[4])), after.split(" ")[0]))
+        fstype, _, options = after.partition(" ")
+        owner = _OWNER.search(options)
+        rows.append((Mount(Path(_plain(before.split(" ")[4])), int(owner[1]) if owner else None), fstype))
     return rows
 
 
@@ -80,8 +86,11 @@ def _plain(text: str) -> str:
     return _ESCAPE.sub(lambda match: chr(int(match[1], 8)), text)
 
 
-def _command(process: Path) -> list[str] | None:
+def _command(process: Path, owner: int | None) -> list[str] | None:
     try:
+        if owner is not None and process.stat().st_uid != owner:
+            # Anybody can start a program with such a command line, which would say where other users' files are.
+            return None
         line = (process / "cmdline").read_bytes()
     except OSError:
         # It has ended, or is another user's.

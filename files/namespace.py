@@ -28,6 +28,7 @@ from alluxio_lance.errors import (
     Unavailable,
 )
 from alluxio_lance.files.paths import check_name
+from alluxio_lance.files.reasons import reason
 
 __all__ = ["FileStatus", "Namespace"]
 
@@ -83,6 +84,8 @@ class Namespace:
     def __init__(self, host: str = "localhost", port: int = 39999) -> None:
         self.where = f"the proxy of Alluxio at {host}:{port}"
         self._client = _Client(host, port, timeout=_TIMEOUT)
+        # As for the bytes: through no HTTP proxy of the site, and without the passwords of ~/.netrc.
+        self._client.session.trust_env = False
 
     # -- looking -------------------------------------------------------------------------------------------------------
 
@@ -247,7 +250,7 @@ class Namespace:
             raise _ours(error, path, self.where) from error
         except (HTTPError, requests.RequestException) as error:
             raise Unavailable(
-                f"{self.where} does not answer ({error}): is it up? See `alluxio-lance alluxio status`", what="alluxio"
+                f"{self.where} does not answer ({reason(error)}): is it up? See `alluxio-lance alluxio status`", what="alluxio"
             ) from error
 
 

@@ -12,6 +12,8 @@ __all__ = ["absolute", "as_uri", "bucket_and_key", "check_name"]
 _SCHEME: Final = "alluxio:"
 _SERVER: Final = re.compile(r"[^/]*:\d+")
 _TRAPS: Final = re.compile(r"[?\\]")
+_UNUSABLE: Final = re.compile(r"[\0\ud800-\udfff]")
+"""NUL, and what stands for bytes that are no UTF-8 in the names of a local disk."""
 _DOORS: Final = (
     "give it to alluxio_lance.load_dataset or load_model, or to Dataset or load_model of alluxio.torch and alluxio.tf; "
     "a plain file has three slashes: alluxio:///FOLDER/FILE"
@@ -31,7 +33,7 @@ def absolute(name: str) -> str:
         path = name.removeprefix(_SCHEME)
         if path.startswith("//") and not path.startswith("///"):
             raise _no_file(name, path[2:].partition("/")[0])
-    if not path.startswith("/") or "\0" in path:
+    if not path.startswith("/") or _UNUSABLE.search(path):
         raise InvalidURI(f"{name!r} names no file in Alluxio: give alluxio:///FOLDER/FILE or /FOLDER/FILE", uri=name)
     parts = [part for part in path.split("/") if part not in ("", ".")]
     if ".." in parts:

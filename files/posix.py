@@ -142,6 +142,8 @@ class PosixFsAdapter:
             When there is one, with ``xb``.
         InvalidArgument
             When the mode is another.
+        Unavailable
+            When it is to be written, and nothing is mounted any more.
         """
         path = self.path(uri)
         if mode == "rb":
@@ -155,8 +157,18 @@ class PosixFsAdapter:
             )
         if mode == "xb" and path.exists():
             raise AlreadyExists(f"{as_uri(absolute(uri))} is there already: give another name, or 'wb'")
+        self._check_mounted()
         path.parent.mkdir(parents=True, exist_ok=True)
         return _Whole(path)
+
+    def _check_mounted(self) -> None:
+        """Refuse to write into the folder that is left when a mount is gone: what is there would be hidden by the next."""
+        place = Path(os.path.realpath(self.mount))
+        if not any(place.is_relative_to(each.path) for each in mounts()):
+            raise Unavailable(
+                f"Alluxio is not mounted at {self.mount} any more: `alluxio-lance mount {self.mount}` mounts it",
+                what="fuse",
+            )
 
     def settle(self, path: Path) -> None:
         """Wait until a file that was written under its path, and closed, is complete.

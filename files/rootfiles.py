@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, Final
 from urllib.parse import quote
 
 from alluxio_lance.errors import Corrupt
+from alluxio_lance.files.bodies import Body
 from alluxio_lance.files.calls import Answer, Calls, exactly
 from alluxio_lance.files.paths import check_name
 
@@ -47,7 +48,8 @@ class RootFiles:
             data.seek(0)
             with self._stream(path, "create-file", {"overwrite": True}) as url:
                 headers = {"Content-Length": str(length), "Content-Type": "application/octet-stream"}
-                self._calls.once("POST", f"{url}/write", path, Answer.read, headers=headers, body=data)
+                body = Body(path, data, length)
+                self._calls.once("POST", f"{url}/write", path, Answer.read, headers=headers, body=body)
 
         self._calls.patiently(path, once)
 

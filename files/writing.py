@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO
 
 from alluxio_lance.errors import AlluxioLanceError, AlreadyExists, InvalidArgument, NotFound, Unavailable
+from alluxio_lance.files.bodies import too_short
 from alluxio_lance.files.namespace import Namespace
 from alluxio_lance.files.process import Process
 
@@ -24,6 +25,9 @@ def write_whole(here: Process, path: str, data: BinaryIO, length: int) -> None:
     folder, _, name = path.rpartition("/")
     if not name:
         raise InvalidArgument("the root of Alluxio is a folder: give alluxio:///FOLDER/FILE")
+    if (found := data.seek(0, io.SEEK_END)) < length:
+        # Before a byte is sent: of an upload that breaks off the proxy makes a file in its own time.
+        raise too_short(path, found, length)
     part = f"{folder}/.{name}.{uuid.uuid4().hex[:12]}.part"
     try:
         try:

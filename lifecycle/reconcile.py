@@ -88,6 +88,30 @@ class Reconciler:
             with self._journal.locked(running, lambda holder: self._recover(holder, operation), wait=wait):
                 return self._mend(running, operation)
 
+    def clear(self, type: str, name: str) -> None:
+        """Remove what writes that were cut have left half in a table, before anybody asks it for its newest version.
+
+        The caller holds the commit lock.
+        """
+        location = self._catalog.location(type, name)
+        if location is None:
+            return
+        torn = self._store.remove_torn(location, self._whole(type, name))
+        if torn:
+            _log.warning("half files of a write that was cut were removed", type=type, name=name, paths=torn)
+
+    def _whole(self, type: str, name: str) -> Mapping[str, set[int]]:
+        """List by branch the versions whose rows are in the hot table for good, those that wait to be purged too."""
+        whole: dict[str, set[int]] = {"": set(), **{each.name: set() for each in self._catalog.branches(type, name)}}
+        try:
+            listed = self._catalog.versions(type, name)
+        except NotFound:
+            listed = []  # deleted as a whole
+        for version in (*listed, *self._catalog.versions(type, name, deleted=True)):
+            if version.state is not State.ARCHIVED and version.cold_bytes is None:
+                whole.setdefault(version.branch, set()).add(version.version)
+        return whole
+
     def _recover(self, holder: Operation, waiting: Operation) -> None:
         if holder.id != waiting.id:
             self.one(holder)
@@ -102,6 +126,7 @@ class Reconciler:
         return operation.step == "begun" or operation.verb not in self._menders
 
     def _mend(self, running: Running, operation: Operation) -> Finding:
+        self.clear(operation.type, operation.name)
         if not self._menders[operation.verb].finish(running):
             return self._undo(operation)
         self.settle(running)

@@ -699,7 +699,7 @@ cdef class Block:
             self.pool._give(self.index, self.place, self.owner)
 
 
-# -- arenas: memory that a worker fills and another process reads --------------------------------------------------------
+# -- arenas: memory that a worker fills and another process reads ------------------------------------------------------
 
 cdef extern from * nogil:
     """
@@ -738,8 +738,8 @@ cdef extern from * nogil:
     void shm_count(uint64_t *word)
 
 # A slot's word, from its low end: who holds it (3 bits), how often it was claimed (19), which process claimed it last
-# (22, as many as Linux gives a pid) and when that one was born (20). All in one word, so that no reader ever sees the pid
-# of one process with the birth of another. A word of 0 was never claimed, and neither was any after it.
+# (22, as many as Linux gives a pid) and when that one was born (20). All in one word, so that no reader ever sees the
+# pid of one process with the birth of another. A word of 0 was never claimed, and neither was any after it.
 cdef enum:
     FILLING = 1     # the process that claimed it still has tensors of it
     SENT = 2        # its descriptor is on its way

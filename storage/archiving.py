@@ -1,4 +1,4 @@
-"""A version's way to the cold tier: cloned by Lance where it can, and verified by reading the clone."""
+"""A version's way to the cold tier: cloned by Lance, or copied from behind an endpoint, and verified by reading the copy."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ def archive(
         cold.drop(target)
         # Lance says nothing while it copies.
         Meter(write, "copy", wanted.num_bytes).count(0)
-        if stock.line.branch and hot.way() is not Way.LOCAL:
-            _copy(hot, cold, stock.line.root, wanted, target)
-        else:
+        if hot.way() is Way.LOCAL:
             _clone(cold, table, target)
+        else:
+            _copy(hot, cold, stock.line.root, wanted, target)
         _verify(hot, stock.line.root, cold, table, target, wanted, write)
         for file in wanted.files:
             if not file.is_content:
@@ -79,10 +79,10 @@ def _clone(cold: Place, table: lance.LanceDataset, target: str) -> None:
 
 
 def _copy(hot: Place, cold: Place, root: str, wanted: CopyList, target: str) -> None:
-    """Copy a version on a branch file by file.
+    """Copy a version from behind an endpoint, file by file, with our own client.
 
-    Lance's clone (14.0) takes the address of the main table, by which a branch names files there, for a path in the
-    store: that is wrong for any address with a scheme.
+    Lance's clone (14.0) tries again for many minutes when the endpoint does not answer, and takes the address of the main
+    table, by which a branch names files there, for a path in the store.
     """
     for file in wanted.files:
         if file.is_content:

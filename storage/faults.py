@@ -90,7 +90,7 @@ def translate(error: BaseException, where: str) -> AlluxioLanceError:
     text = text if len(text) <= _LONGEST else text[:_LONGEST] + " ..."
     for pattern, kind, sentence in _TABLE:
         if pattern.search(raw):
-            details = {"expected": None, "found": None} if kind is Corrupt else {}
+            details: dict[str, str | None] = {"expected": None, "found": None} if kind is Corrupt else {}
             details |= {"budget": None, "need": None} if kind is NoSpace else {}
             details |= {"what": where} if kind is Unavailable else {}
             return kind(sentence.format(where=where, text=text), **details)

@@ -40,6 +40,12 @@ class FragmentFiles:
         self.files = [
             (_find(f"{_DATA}/{file.path}", line, there), list(file.fields)) for file in fragment.metadata.files
         ]
+        self.sizes = {
+            path: file.file_size_bytes
+            for (path, _), file in zip(self.files, fragment.metadata.files, strict=True)
+            if file.file_size_bytes
+        }
+        """Bytes of data files, as Lance wrote them."""
         self.blobs = {path: sides.get(path, ()) for path, _ in self.files}
         deletions = fragment.deletion_file()
         self.deletions = (

@@ -15,8 +15,10 @@ from alluxio_lance.storage.faults import lance_faults
 from alluxio_lance.storage.scanning import PlainRows, Rows, Shape
 from alluxio_lance.ways import FileWay
 
-__all__ = ["LanceTableReader"]
+__all__ = ["BATCH_BYTES", "LanceTableReader"]
 
+BATCH_BYTES: Final = 2 << 20
+"""Of this size the C library gives the same memory out again; larger ones it maps anew for each batch, page by page."""
 _MOST_ROWS: Final = 1 << 20
 
 

@@ -31,7 +31,7 @@ def snapshot(
     NotFound
         When the version does not exist.
     Corrupt
-        When one of its files is missing, or has another size than the one known.
+        When one of its files is missing, or has another size than the one known, or than what Lance wrote.
     """
     table = open_version(place, location, version)
     where = f"version {version} of {place.address(location).uri}"
@@ -41,7 +41,8 @@ def snapshot(
         fragments = fragment_files(table, line, on_disk)
         schema = user_schema(table.scanner(blob_handling="all_binary").projected_schema).serialize().to_pybytes()
     paths = [path for fragment in fragments for path in fragment.paths]
-    _check_present(paths, on_disk, known, where)
+    written = {path: size for fragment in fragments for path, size in fragment.sizes.items()}
+    _check_present(paths, on_disk, written | {path: known[path].size for path in paths if path in known}, where)
     fresh = [path for path in paths if path not in known]
     place.harden(line.root, [*fresh, *(path for path in on_disk if path.startswith(_described_by(line)))])
     hashes = {path: known[path].hash for path in paths if path in known}
@@ -60,9 +61,9 @@ def _described_by(line: Line) -> tuple[str, ...]:
     return tuple(f"{line.prefix}{folder}/" for folder in ("_versions", "_transactions"))
 
 
-def _check_present(paths: list[str], on_disk: Mapping[str, int], known: Mapping[str, StoredFile], where: str) -> None:
+def _check_present(paths: list[str], on_disk: Mapping[str, int], sizes: Mapping[str, int], where: str) -> None:
     for path in paths:
-        expected = known[path].size if path in known else on_disk.get(path)
+        expected = sizes.get(path, on_disk.get(path))
         if path not in on_disk or on_disk[path] != expected:
             raise Corrupt(
                 f"the file {path} of {where} has {on_disk.get(path, 'no')} bytes, not {expected}; roll back to an earlier version"

@@ -22,6 +22,7 @@ from alluxio_lance.storage import (
     snapshots,
     sweeping,
     tagging,
+    torn,
     unarchiving,
     upserting,
     writing,
@@ -339,6 +340,13 @@ class LanceStore:
         The caller holds the commit lock. The newest version stays; without any in ``keep`` the table is dropped.
         """
         return sweeping.sweep(self._place, location, keep)
+
+    def remove_torn(self, location: str, known: Mapping[str, Collection[int]]) -> list[str]:
+        """Remove what a write that was cut has left half, and would hide versions; return the paths.
+
+        Nothing of the versions in ``known`` (by branch; empty: the main line) is touched. The caller holds the commit lock.
+        """
+        return torn.remove_torn(self._place, location, known)
 
     def drop(self, location: str) -> None:
         """Remove a table with everything in its folder; a missing one is no error."""

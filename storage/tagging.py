@@ -6,11 +6,12 @@ from collections.abc import Collection, Mapping
 
 import lance
 
-from alluxio_lance.errors import NotFound
+from alluxio_lance.errors import AlluxioLanceError, NotFound
 from alluxio_lance.storage.faults import lance_faults
 from alluxio_lance.storage.lines import Line, line_of
 from alluxio_lance.storage.opening import open_version, version_numbers
 from alluxio_lance.storage.place import Place
+from alluxio_lance.storage.torn import torn_tags
 
 __all__ = ["mirror_tags", "tag_files", "untag", "untag_line"]
 
@@ -31,11 +32,25 @@ def mirror_tags(place: Place, location: str, tags: Mapping[str, int | None]) -> 
     missing = {version for version in tags.values() if version is not None} - set(version_numbers(table))
     if missing:
         raise NotFound(f"{where} has no version {min(missing)} to tag")
+    present = _mended(place, line, table, where)
     with lance_faults(where):
-        present = _present(table)
         for name, version in tags.items():
             wanted = None if version is None else (line.branch, version)
             _set(table, name, present.get(name), wanted)
+
+
+def _mended(place: Place, line: Line, table: lance.LanceDataset, where: str) -> dict[str, tuple[str, int]]:
+    """Return all tags, without those that a write which was cut has left half: whoever was to set one sets it again."""
+    try:
+        with lance_faults(where):
+            return _present(table)
+    except AlluxioLanceError:
+        torn = torn_tags(place, line.root)
+        if not torn:
+            raise
+    place.remove(line.root, torn)
+    with lance_faults(where):
+        return _present(table)
 
 
 def _present(table: lance.LanceDataset) -> dict[str, tuple[str, int]]:

@@ -93,9 +93,11 @@ def _running(*arguments: str) -> Iterator[Node]:
     # Socket paths have at most 107 bytes: pytest's own folders are too deep.
     with tempfile.TemporaryDirectory(prefix="al-") as folder:
         node = Node(Path(folder), *arguments)
-        node.start()
-        yield node
-        node.stop()
+        try:
+            node.start()
+            yield node
+        finally:
+            node.stop()
 
 
 @pytest.fixture(scope="session")

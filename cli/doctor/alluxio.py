@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -16,25 +17,29 @@ if TYPE_CHECKING:
     from alluxio_lance.storage.alluxio.edition import Edition
     from alluxio_lance.storage.alluxio.probing import Tier
 
-__all__ = ["alluxio", "edition_of", "mounted", "short_circuit", "sync_interval", "tier_of"]
+__all__ = ["alluxio", "edition_of", "mounted", "short_circuit", "sync_interval", "tier_of", "write_type"]
 
 _SYNC: Final = "alluxio.user.file.metadata.sync.interval"
 _ZERO: Final = frozenset({"0", "0s", "0sec", "0ms", "0second", "0seconds"})
+_KEPT: Final = frozenset({"CACHE_THROUGH", "THROUGH"})
+"""With these the under-store has a file before its write is acknowledged."""
+_PATIENCE: Final = 5.0
 _INSTEAD: Final = (
     "tables are read and written through the S3 service; `cache free` and archiving leave the cache to its own "
     "eviction; an object store is mounted in Alluxio's own configuration; use Alluxio 2.9 for the rest"
 )
 
 
-def alluxio(root: Path | None) -> Iterator[Check]:
-    """Check the store that ``up`` would use; nothing to say where it is a folder or the settings are wrong."""
+def alluxio(root: Path | None, store: str | None = None) -> Iterator[Check]:
+    """Check the store that ``up`` would use with these options; nothing to say where it is a folder or the settings are wrong."""
     try:
         from alluxio_lance.files.address import AlluxioAddress  # noqa: PLC0415 - the base install has no server side
         from alluxio_lance.sidecar.settings import Settings  # noqa: PLC0415 - the base install has no server side
     except ModuleNotFoundError:
         return
     try:
-        settings = Settings() if root is None else Settings(root=root)
+        given: dict[str, Any] = {"root": root, "store": store}
+        settings = Settings(**{key: value for key, value in given.items() if value is not None})
     except AlluxioLanceError:
         # The check of the settings has said it.
         return
@@ -52,6 +57,9 @@ def _checks(settings: Settings, address: AlluxioAddress) -> Iterator[Check]:
     from alluxio_lance.storage.alluxio.edition import detect  # noqa: PLC0415 - the base install has no server side
     from alluxio_lance.storage.alluxio.probing import proxy_configuration, tier  # noqa: PLC0415 - as above
 
+    if silent := _silence(address):
+        yield silent
+        return
     try:
         edition = detect(address)
         configuration = proxy_configuration(address)
@@ -61,10 +69,26 @@ def _checks(settings: Settings, address: AlluxioAddress) -> Iterator[Check]:
     yield edition_of(edition, address)
     yield _commits(address)
     yield sync_interval(configuration)
+    yield write_type(configuration)
     yield short_circuit(address)
     yield tier_of(tier(address, configuration))
     yield mounted()
     yield _disk(settings)
+
+
+def _silence(address: AlluxioAddress) -> Check | None:
+    """Check that somebody listens at the proxy's port."""
+    try:
+        socket.create_connection((address.host, address.proxy), _PATIENCE).close()
+    except OSError as error:
+        found = f"nobody answers at the proxy's port, {address.host}:{address.proxy} ({error.strerror or error})"
+        return failed(
+            "Alluxio",
+            found,
+            "see `alluxio-lance alluxio status`; start it (`alluxio-lance alluxio up`), or correct the address: the uri "
+            "that these two print has the port, `proxy=`",
+        )
+    return None
 
 
 def edition_of(found: Edition, address: AlluxioAddress) -> Check:
@@ -102,6 +126,23 @@ def sync_interval(configuration: Mapping[str, Any]) -> Check:
         f"{_SYNC} of the proxy is {found}: a read of a file that was deleted below hangs for ever, and one that was "
         "written below is not seen",
         f"start the proxy with {_SYNC}=0",
+    )
+
+
+def write_type(configuration: Mapping[str, Any]) -> Check:
+    """Check that the under-store has what the proxy acknowledges."""
+    from alluxio_lance.storage.alluxio.probing import WRITE_TYPE  # noqa: PLC0415 - the base install has no server side
+
+    name, found = "writes", configuration.get(WRITE_TYPE)
+    if found is None:
+        return warned(name, "the proxy does not tell its write type", f"see that it has {WRITE_TYPE}=CACHE_THROUGH")
+    if str(found).strip().upper() in _KEPT:
+        return ok(name, "acknowledged when the under-store has them")
+    return failed(
+        name,
+        f"{WRITE_TYPE} of the proxy is {found}: what is written lies in the memory of a worker only, and no version is "
+        "made of it",
+        f"start the proxy with {WRITE_TYPE}=CACHE_THROUGH",
     )
 
 

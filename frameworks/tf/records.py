@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import cache
 from typing import Any, Final
 
 import tensorflow as tf
 
 from alluxio_lance.errors import AlluxioLanceError, InvalidArgument, InvalidURI, NoSpace, NotFound
+from alluxio_lance.files.address import AlluxioAddress
 from alluxio_lance.files.files import AlluxioFiles
 from alluxio_lance.files.globbing import has_magic
 from alluxio_lance.files.paths import absolute, as_uri
+from alluxio_lance.files.settings import find_address
 from alluxio_lance.frameworks.tf.records_near import Ahead
 
 __all__ = ["TFRecordDataset"]
@@ -85,7 +88,7 @@ def TFRecordDataset(  # noqa: N802 - it stands where tf.data.TFRecordDataset sta
     --------
     >>> records = TFRecordDataset("alluxio:///records/*.tfrecord", num_parallel_reads=4)  # doctest: +SKIP
     """
-    files = AlluxioFiles.connect(address)
+    files = _files_of(find_address(address))
     found = _expanded(files, filenames)
     # TensorFlow's own one refuses what it cannot take, in its own words.
     tf.data.TFRecordDataset(found, compression_type, buffer_size, num_parallel_reads, name)
@@ -116,6 +119,12 @@ def TFRecordDataset(  # noqa: N802 - it stands where tf.data.TFRecordDataset sta
         deterministic=True,
         name=name,
     )
+
+
+@cache
+def _files_of(address: AlluxioAddress) -> AlluxioFiles:
+    """Share the connections of one Alluxio: TensorFlow keeps all that a dataset calls until the process ends."""
+    return AlluxioFiles(address)
 
 
 def _expanded(files: AlluxioFiles, filenames: Any) -> Any:

@@ -16,6 +16,10 @@ IMAGES: Final = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff
 """Endings of image files, the list of torchvision."""
 
 
+_FORMATS: Final = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""What a file with such an ending is decoded as: of PIL's other formats some start programs, such as Ghostscript."""
+
+
 class FileBytes(io.BytesIO):
     """A file in memory that says its name, so that a loader can choose by it."""
 
@@ -42,8 +46,13 @@ def default_loader(file: BinaryIO) -> Any:
     except ImportError:
         raise InvalidArgument(f"decoding {file.name} needs Pillow: pip install pillow, or give a loader") from None
     try:
-        with Image.open(file) as image:
+        with Image.open(file, formats=_FORMATS) as image:
             return image.convert("RGB")
+    except Image.DecompressionBombError as error:
+        raise Corrupt(
+            f"{file.name} is an image of more pixels than PIL takes for harmless ({error}): remove it, give a loader, or "
+            "set PIL.Image.MAX_IMAGE_PIXELS"
+        ) from error
     except UnidentifiedImageError:
         raise Corrupt(f"{file.name} is no image that PIL knows: remove it, or give extensions or a loader") from None
     except (OSError, SyntaxError, ValueError) as error:

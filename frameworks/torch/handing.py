@@ -20,7 +20,7 @@ from alluxio_lance.errors import Internal
 from alluxio_lance.frameworks.torch.pinning import pinnable
 from alluxio_lance.sidecar._shm import Slot
 
-__all__ = ["Handed", "handed", "in_slots"]
+__all__ = ["in_slots"]
 
 _ALIGNED: Final = 64
 _COPIED: Final = 64 << 10
@@ -39,24 +39,24 @@ class _Place:
     stride: tuple[int, ...]
 
 
-class Handed:
+class _Handed:
     """What the containers of a batch have in common: the arena and the slots that their tensors lie in."""
 
     arena: Arena
     slots: list[Slot]
 
 
-class _Dict(dict[str, Any], Handed):
+class _Dict(dict[str, Any], _Handed):
     def __reduce__(self) -> tuple[Any, ...]:
         return dict, (dict(self),)
 
 
-class _List(list[Any], Handed):
+class _List(list[Any], _Handed):
     def __reduce__(self) -> tuple[Any, ...]:
         return list, (list(self),)
 
 
-class _Tuple(tuple[Any, ...], Handed):  # noqa: SLOT001 - what is of variable size cannot have slots beside it
+class _Tuple(tuple[Any, ...], _Handed):  # noqa: SLOT001 - what is of variable size cannot have slots beside it
     def __reduce__(self) -> tuple[Any, ...]:
         return tuple, (tuple(self),)
 
@@ -64,28 +64,18 @@ class _Tuple(tuple[Any, ...], Handed):  # noqa: SLOT001 - what is of variable si
 _OURS: Final[dict[type, Callable[[Any], Any]]] = {dict: _Dict, list: _List, tuple: _Tuple}
 
 
-def handed(result: Any, arena: Arena, slots: Sequence[Slot]) -> Any:
-    """Mark a dict, list or tuple whose tensors lie in these slots, so that a queue sends their places.
-
-    Anything else is returned as it is, and goes the ordinary way.
-    """
-    make = _OURS.get(type(result))
-    if make is None:
-        return result
-    marked = make(result)
-    marked.arena, marked.slots = arena, list(slots)
-    return marked
-
-
 def in_slots(result: Any, arena: Arena, slots: Sequence[Slot]) -> Any:
-    """Move the tensors of a result that lie in none of the slots into one more, and mark the result."""
+    """Mark a dict, list or tuple so that a queue sends the places of its tensors in these slots.
+
+    Tensors that lie in none of them are moved into one more. Anything else goes the ordinary way.
+    """
     if type(result) not in _OURS:
         return result
     moving = [tensor for tensor in _leaves(result) if _plain(tensor) and _place(tensor, slots) is None]
     need = sum(_rounded(tensor.nbytes) for tensor in moving)
     slot = arena.claim(need) if need else None
     if slot is None:
-        return handed(result, arena, slots)
+        return _marked(result, arena, slots)
     moved: dict[int, torch.Tensor] = {}
     offset = 0
     for tensor in moving:
@@ -93,7 +83,13 @@ def in_slots(result: Any, arena: Arena, slots: Sequence[Slot]) -> Any:
         if id(tensor) not in moved:
             moved[id(tensor)] = _copied(tensor, slot, offset)
             offset += _rounded(tensor.nbytes)
-    return handed(_changed(result, lambda leaf: moved.get(id(leaf), leaf)), arena, [*slots, slot])
+    return _marked(_changed(result, lambda leaf: moved.get(id(leaf), leaf)), arena, [*slots, slot])
+
+
+def _marked(result: Any, arena: Arena, slots: Sequence[Slot]) -> Any:
+    marked = _OURS[type(result)](result)
+    marked.arena, marked.slots = arena, list(slots)
+    return marked
 
 
 def _rounded(length: int) -> int:
@@ -112,7 +108,7 @@ def _plain(value: Any) -> bool:
 
 def _copied(tensor: torch.Tensor, slot: Slot, offset: int) -> torch.Tensor:
     # As torch's own queues do, dense strides such as channels_last stay as they are.
-    stride = torch.empty_like(tensor, device="meta").stride()
+    stride = tensor.stride() if tensor.is_contiguous() else torch.empty_like(tensor, device="meta").stride()
     there = _opened(slot, _Place(0, offset, tensor.dtype, tuple(tensor.shape), stride))
     return there.copy_(tensor)
 
@@ -152,12 +148,17 @@ def _extent(shape: Sequence[int], stride: Sequence[int], itemsize: int) -> int:
     return (sum((side - 1) * step for side, step in zip(shape, stride, strict=True)) + 1) * itemsize
 
 
-def _opened(slot: Slot, place: _Place) -> torch.Tensor:
-    """Make the tensor over its own bytes of the slot and no others, so that saving it saves no more."""
+def _opened(slot: Slot, place: _Place, copied: int = 0) -> torch.Tensor:
+    """Make the tensor over its own bytes of the slot and no others, so that saving it saves no more.
+
+    Up to ``copied`` bytes leave the slot.
+    """
     if 0 in place.shape:
         return torch.empty_strided(place.shape, place.stride, dtype=place.dtype)
     items = _extent(place.shape, place.stride, 1)
     flat = torch.frombuffer(slot, dtype=place.dtype, count=items, offset=place.offset)
+    if flat.nbytes <= copied:
+        flat = flat.clone()
     return flat.as_strided(place.shape, place.stride)
 
 
@@ -190,8 +191,7 @@ def _received(key: Identity, tickets: Sequence[tuple[int, int, int] | None], pla
 def _arrived(slots: Sequence[Slot | None], place: _Place) -> torch.Tensor:
     slot = slots[place.slot]
     assert slot is not None, "only slots that were sent have places"
-    tensor = _opened(slot, place)
-    return tensor.clone() if tensor.nbytes <= _COPIED else tensor
+    return _opened(slot, place, _COPIED)
 
 
 for _kind in _OURS.values():

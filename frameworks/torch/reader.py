@@ -33,6 +33,8 @@ class Reader:
         self.table: Final = table
         self.fill_null: Final = fill_null
         self._fill = prepare_fill(fill_null, table.columns)
+        # Made once: it is asked for with every column of every batch.
+        self._uri = table.layout.uri
 
     def sample(self, index: int) -> dict[str, Any]:
         """One row; `IndexError` when there is none."""
@@ -106,13 +108,13 @@ class Reader:
 
     def _fixed(self, name: str, column: FixedColumn, selection: Selection) -> torch.Tensor:
         if get_worker_info() is None:
-            return to_tensor(read_fixed(column, selection, self._fill.get(name), self.table.layout.uri), column.element)
+            return to_tensor(read_fixed(column, selection, self._fill.get(name), self._uri), column.element)
         return self._filled(name, column, selection, shared_room(len(selection), column.element))
 
     def _filled(
         self, name: str, column: FixedColumn, selection: Selection, room: tuple[torch.Tensor, npt.NDArray[Any]]
     ) -> torch.Tensor:
-        read_fixed(column, selection, self._fill.get(name), self.table.layout.uri, room[1])
+        read_fixed(column, selection, self._fill.get(name), self._uri, room[1])
         return room[0]
 
     def __getstate__(self) -> tuple[Table, Mapping[str, Any] | None]:

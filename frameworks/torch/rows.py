@@ -18,7 +18,7 @@ from alluxio_lance.client.columns import AnyColumn
 from alluxio_lance.client.filling import missing
 from alluxio_lance.client.fixed import FixedColumn
 from alluxio_lance.client.selecting import Selection
-from alluxio_lance.frameworks.torch.handing import handed, in_slots
+from alluxio_lance.frameworks.torch.handing import in_slots
 from alluxio_lance.frameworks.torch.reader import Reader
 
 __all__ = ["BatchTransform", "Row", "Rows"]
@@ -71,9 +71,7 @@ class Rows(Sequence[Row]):
         slot = arena.claim(need) if arena is not None and need else None
         batch = self._reader.batch(self._selection) if slot is None else self._reader.batch_in(slot, self._selection)
         slots = [] if slot is None else [slot]
-        if self._batch_transform is None:
-            return batch if arena is None else handed(batch, arena, slots)
-        result = self._batch_transform(batch)
+        result = batch if self._batch_transform is None else self._batch_transform(batch)
         return result if arena is None else in_slots(result, arena, slots)
 
     def __reduce__(self) -> tuple[Any, ...]:

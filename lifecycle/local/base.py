@@ -185,6 +185,8 @@ class Base(ResourceManager):
             try:
                 lock: AbstractContextManager[None] = journal.locked(running, self._recover) if locked else nullcontext()
                 with lock:
+                    if locked:
+                        self._rooms.reconciler.clear(operation.type, operation.name)
                     version = work(running)
             except BaseException as error:  # noqa: BLE001 - raised again unless the operation is done
                 version = self._ended(operation, error)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from alluxio_lance.errors import InvalidArgument, NotFound, Restoring
+from alluxio_lance.errors import Corrupt, InvalidArgument, NotFound, Restoring
 from alluxio_lance.lifecycle.caching import cool
 from alluxio_lance.lifecycle.local.returning import Returning
 from alluxio_lance.lifecycle.uri import parse_name
@@ -48,16 +48,28 @@ class CacheVerbs(Returning):
     def explain_resource(self, type: str, name: str, selector: str | None = None) -> Explanation:
         parse_name(type, name)
         self._allow(Verb.READ, type, name)
+        found = self._hot(type, name, selector)
+        try:
+            return self._explain(found)
+        except (NotFound, Corrupt):
+            # It may have gone to the cold tier since it was looked up, or for good: that says more.
+            return self._explain(self._hot(type, name, found.semver))
+
+    def _explain(self, version: Version) -> Explanation:
+        known = self.catalog.known_files(version.type, version.name)
+        return self.store.explain(self._table(version), version.version, known)
+
+    def _hot(self, type: str, name: str, selector: str | None) -> Version:
+        """Find a version that is not archived; to look changes nothing, and so it is not brought back."""
         found = self._find(type, name, selector)
         if found.state is State.ARCHIVED:
-            # Said, and not begun: to look changes nothing.
             raise Restoring(
                 f"{type}/{name} {found.semver} lies in the cold tier, and comes back before it is read: "
                 f"`alluxio-lance restore {type}/{name}@{found.semver}` does it ahead",
                 progress=0.0,
                 semver=found.semver,
             )
-        return self.store.explain(self._table(found), found.version, self.catalog.known_files(type, name))
+        return found
 
     def _table(self, version: Version) -> str:
         return self.store.branch_location(version.location, version.branch)

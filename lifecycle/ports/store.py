@@ -62,7 +62,7 @@ class TableReader(Protocol):
         """By which way each file is read; one that fell back to the endpoint in the middle says so afterwards."""
         ...
 
-    def batches(self, columns: Sequence[str], *, batch_bytes: int = 8 << 20) -> Iterator[pa.RecordBatch]:
+    def batches(self, columns: Sequence[str], *, batch_bytes: int = 2 << 20) -> Iterator[pa.RecordBatch]:
         """Stream all rows in order; batches have about ``batch_bytes``.
 
         `Unavailable` when nothing comes for a long time: no read hangs for ever.
@@ -245,6 +245,13 @@ class Store(Protocol):
 
         The caller holds the commit lock. The newest Lance version stays even when it is not in ``keep``, since Lance
         cannot remove it; without any in ``keep`` the whole table is dropped.
+        """
+        ...
+
+    def remove_torn(self, location: str, known: Mapping[str, Collection[int]]) -> list[str]:
+        """Remove what a write that was cut has left half, in all lines, and would hide versions; return the paths.
+
+        Nothing of the versions in ``known`` (by branch; empty: the main line) is touched. The caller holds the commit lock.
         """
         ...
 

@@ -54,6 +54,8 @@ class Registrar:
         if operation.step in ("begun", "locked"):
             return False  # it wrote nothing: whatever lies there is somebody else's
         location = _location(operation)
+        if self._catalog.location(operation.type, operation.name) is None:
+            self._store.remove_torn(location, {})
         written = [version for version, writer in self._store.writers(location).items() if writer == operation.id]
         failed = operation.step == UNDOING
         if failed or not written or self._catalog.location(operation.type, operation.name) is not None:
@@ -74,6 +76,7 @@ class Registrar:
         if self._catalog.location(type, name) is not None:
             raise Conflict(f"{type}/{name} is being deleted: try again when that has ended")
         location = _location(operation)
+        self._store.remove_torn(location, {})
         if self._store.latest(location) is not None:
             if not self._leftovers.is_nobodys(location, operation):
                 raise AlreadyExists(

@@ -16,6 +16,7 @@ import stat
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -98,7 +99,7 @@ class DiskFolder:
                     _log.warning("a column in the disk tier is unusable and goes", folder=str(folder), error=str(error))
                     self.remove(folder.name)
             elif _LEFT.fullmatch(folder.name):
-                shutil.rmtree(folder, ignore_errors=True)
+                _discard(folder)
         found.sort(key=lambda pair: pair[0])
         self._now = found[-1][0] if found else 0
         return [entry for _, entry in found]
@@ -113,6 +114,9 @@ class DiskFolder:
             os.utime(self.path / digest / INDEX, ns=(now, now))
         except FileNotFoundError:
             return  # it has just gone
+        except OSError as error:
+            # A disk that went read-only can still be read: only the order of what goes first is not kept.
+            _log.warning("the use of a column in the disk tier cannot be noted", folder=digest, error=str(error))
 
     def remove(self, digest: str) -> None:
         """Remove a column; one that is gone already is no error. What cannot be removed now goes at the next start."""
@@ -124,7 +128,7 @@ class DiskFolder:
         except OSError as error:
             _log.warning("a column in the disk tier cannot be removed", folder=digest, error=str(error))
             return
-        shutil.rmtree(going, ignore_errors=True)
+        _discard(going)
 
     def open_segments(self, entry: Entry) -> Iterator[int]:
         """Open the files of a column's segments, in order; the caller closes them."""
@@ -145,6 +149,15 @@ class DiskFolder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _discard(path: Path) -> None:
+    """Remove a folder; also a file or link of such a name, whoever made it, and not what a link leads to."""
+    if path.is_symlink() or path.is_file():
+        with suppress(OSError):
+            path.unlink()
+    else:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _check_private(path: Path) -> None:

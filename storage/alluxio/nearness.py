@@ -15,6 +15,7 @@ from alluxio_lance.errors import NotFound, Unavailable
 from alluxio_lance.files.address import AlluxioAddress
 from alluxio_lance.files.blocks import LocalBlocks, NotHere
 from alluxio_lance.files.namespace import FileStatus, Namespace
+from alluxio_lance.files.reasons import reason
 from alluxio_lance.storage.place import Near
 from alluxio_lance.ways import Way
 
@@ -118,12 +119,15 @@ def block_bytes(address: AlluxioAddress) -> int:
     """
     where = f"http://{address.host}:{address.proxy}/api/v1/proxy/info"
     try:
-        answer = requests.get(where, timeout=_TIMEOUT)
+        with requests.Session() as session:
+            # What an HTTP proxy of the site would answer is not Alluxio's.
+            session.trust_env = False
+            answer = session.get(where, timeout=_TIMEOUT)
         answer.raise_for_status()
         said = answer.json().get("configuration", {}).get(_BLOCK)
     except (requests.RequestException, ValueError) as error:
         raise Unavailable(
-            f"the proxy of Alluxio at {address.host}:{address.proxy} does not say how large its blocks are ({error}): "
+            f"the proxy of Alluxio at {address.host}:{address.proxy} does not say how large its blocks are ({reason(error)}): "
             "is it up? See `alluxio-lance alluxio status`",
             what="alluxio",
         ) from error

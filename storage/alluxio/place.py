@@ -15,7 +15,7 @@ from alluxio_lance.files.namespace import Namespace
 from alluxio_lance.storage.alluxio.caching import AlluxioCache
 from alluxio_lance.storage.alluxio.leftovers import Uploads, is_part
 from alluxio_lance.storage.alluxio.nearness import block_bytes, find_near
-from alluxio_lance.storage.alluxio.probing import honours_conditions
+from alluxio_lance.storage.alluxio.probing import WRITE_TYPE, honours_conditions
 from alluxio_lance.storage.place import CommitLock, LanceAddress, Near, Patch, check_location
 from alluxio_lance.storage.s3 import S3Bucket
 from alluxio_lance.ways import Way
@@ -147,7 +147,21 @@ class AlluxioPlace:
         self._bucket.put(location, path, chunks)
 
     def harden(self, location: str, paths: Iterable[str]) -> None:
-        """Do nothing: a write is acknowledged when the under-store has it."""
+        """See that the under-store has them: it has before a write is acknowledged, unless the proxy is told otherwise.
+
+        Raises
+        ------
+        Unavailable
+            When only the memory of a worker has one, and would take it along.
+        """
+        found = self._cache.statuses(location)
+        loose = next((path for path in paths if path in found and not found[path].persisted), None)
+        if loose is not None:
+            raise Unavailable(
+                f"{self.path(location, loose)} is in the memory of a worker of Alluxio only, and would be lost with it: "
+                f"start the proxy with {WRITE_TYPE}=CACHE_THROUGH, then try again",
+                what="alluxio",
+            )
 
     def remove(self, location: str, paths: Iterable[str]) -> None:
         """Remove files, and the folders within the table that are empty afterwards."""

@@ -18,8 +18,10 @@ from alluxio_lance.errors import NotFound, Unavailable
 from alluxio_lance.files.address import AlluxioAddress
 from alluxio_lance.files.namespace import Namespace
 
-__all__ = ["Tier", "honours_conditions", "proxy_configuration", "tier"]
+__all__ = ["WRITE_TYPE", "Tier", "honours_conditions", "proxy_configuration", "tier"]
 
+WRITE_TYPE: Final = "alluxio.proxy.s3.writetype"
+"""The property of the proxy that says when a write through its S3 service is acknowledged: whatever clients default to."""
 _SCRATCH: Final = ".alluxio-lance-probe"
 """The folder, below the store's, of the probe's object; it is there for as long as the probe takes."""
 _OLD: Final = 3600.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Sequence
@@ -21,6 +22,8 @@ _MAIN: Final = "alluxio.fuse.AlluxioFuse"
 _PATIENCE: Final = 60.0
 """Seconds until a mount must be there."""
 _PAUSE: Final = 0.1
+_ANSWER: Final = 5.0
+"""Seconds for the master to take a connection."""
 _HEAP: Final = "512m"
 
 
@@ -89,6 +92,7 @@ class FuseMountManager:
         """
         place = path.expanduser().absolute()
         _check_fuse()
+        self._check_master()
         self._clear(place)
         _check_empty(place)
         program, jars = java(), class_path(lambda _: None)
@@ -127,6 +131,17 @@ class FuseMountManager:
         if all(each.path != place for each in self.list()):
             raise NotFound(f"Alluxio is not mounted at {place}: see `alluxio-lance mount`")
         self._take_down(place, lazily=Mount(place).is_stale)
+
+    def _check_master(self) -> None:
+        """The mount's process would try for a minute, and fill its log before it says so."""
+        try:
+            socket.create_connection((self._host, self._port), _ANSWER).close()
+        except OSError as error:
+            raise Unavailable(
+                f"no master of Alluxio answers at {self._host}:{self._port} ({error.strerror or error}): start it, or name "
+                "the right one with --master HOST:PORT; it stands in the uri that `alluxio-lance alluxio status` prints",
+                what="alluxio",
+            ) from error
 
     def _clear(self, place: Path) -> None:
         for each in self.list():

@@ -18,6 +18,8 @@ __all__ = ["TABLE", "View"]
 TABLE: Final = "table"
 """The location of the table in the view's `root`."""
 _ATTEMPTS: Final = 10
+_NAME: Final = "view-"
+"""How the names of our folders begin: nothing else below ``above`` is ever removed."""
 
 
 class View:
@@ -33,7 +35,7 @@ class View:
     """
 
     def __init__(self, above: Path) -> None:
-        above.mkdir(parents=True, exist_ok=True)
+        above.mkdir(parents=True, exist_ok=True, mode=0o700)
         _clear_leftovers(above)
         self._folder, self._lock = _make(above)
         self.root = LocalRoot(self._folder)
@@ -85,7 +87,7 @@ class View:
 def _make(above: Path) -> tuple[Path, int]:
     """Make a folder and lock it, before somebody who clears up takes it for a leftover."""
     for _ in range(_ATTEMPTS):
-        folder = Path(tempfile.mkdtemp(dir=above))
+        folder = Path(tempfile.mkdtemp(prefix=_NAME, dir=above))
         with suppress(FileNotFoundError):
             lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             if _take(lock) and folder.exists():
@@ -95,8 +97,10 @@ def _make(above: Path) -> tuple[Path, int]:
 
 
 def _clear_leftovers(above: Path) -> None:
-    for folder in above.iterdir():
+    for folder in above.glob(f"{_NAME}*"):
         with suppress(OSError):
+            if folder.lstat().st_uid != os.geteuid():
+                continue
             lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
                 if _take(lock):

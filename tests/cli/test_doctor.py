@@ -15,7 +15,7 @@ from alluxio_lance.cli.app import application
 from alluxio_lance.cli.doctor import kernel as kernel_checks
 from alluxio_lance.cli.doctor.alluxio import alluxio as alluxio_checks
 from alluxio_lance.cli.doctor.alluxio import edition_of as edition_check
-from alluxio_lance.cli.doctor.alluxio import mounted, short_circuit, sync_interval, tier_of
+from alluxio_lance.cli.doctor.alluxio import mounted, short_circuit, sync_interval, tier_of, write_type
 from alluxio_lance.cli.doctor.kernel import descriptors, populate, scratch, seals
 from alluxio_lance.cli.doctor.memory import budget
 from alluxio_lance.cli.doctor.pages import pages
@@ -301,6 +301,23 @@ def test_the_proxy_must_look_at_the_under_store(configuration, status, says):
 
 
 @pytest.mark.parametrize(
+    ("configuration", "status", "says"),
+    [
+        ({"alluxio.proxy.s3.writetype": "CACHE_THROUGH"}, "ok", "under-store"),
+        ({"alluxio.proxy.s3.writetype": "THROUGH"}, "ok", "under-store"),
+        ({"alluxio.proxy.s3.writetype": "ASYNC_THROUGH"}, "fail", "is ASYNC_THROUGH"),
+        ({"alluxio.proxy.s3.writetype": "MUST_CACHE"}, "fail", "is MUST_CACHE"),
+        ({}, "warn", "does not tell"),
+    ],
+)
+def test_the_proxy_must_acknowledge_what_is_kept(configuration, status, says):
+    """Else versions would be lost with a worker; the property to set is named."""
+    check = write_type(configuration)
+    assert (check.status, says in check.found) == (status, True), check
+    assert ("s3.writetype=CACHE_THROUGH" in check.remedy) == (status != "ok")
+
+
+@pytest.mark.parametrize(
     ("found", "status", "says"),
     [
         (Tier(workers=1, capacity_bytes=1 << 30, used_bytes=1 << 29), "ok", "512.0 MiB of 1.0 GiB used, 1 worker"),
@@ -368,7 +385,7 @@ def test_a_real_alluxio_passes(monkeypatch, tmp_path, alluxio):
     place = AlluxioPlace.open(alluxio)
     checks = {check.name: check for check in alluxio_checks(tmp_path)}
     assert list(checks) == [
-        *("Alluxio", "commits", "metadata sync", "short circuit", "cache", "FUSE mounts", "disk tier"),
+        *("Alluxio", "commits", "metadata sync", "writes", "short circuit", "cache", "FUSE mounts", "disk tier"),
     ]
     assert {name for name, check in checks.items() if check.status != "ok"} <= {"FUSE mounts"}
     assert "2.9.6" in checks["Alluxio"].found

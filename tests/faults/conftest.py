@@ -56,9 +56,12 @@ class Kill:
 
 
 @pytest.fixture
-def kill(fragile: Cluster) -> Callable[[str], Kill]:
-    """Prepare to kill ``worker``, ``proxy`` or ``master``."""
-    return lambda part: Kill(fragile, part)
+def kill(fragile: Cluster) -> Iterator[Callable[[str], Kill]]:
+    """Prepare to kill ``worker``, ``proxy`` or ``master``; what a test that failed has left dead is started again."""
+    yield lambda part: Kill(fragile, part)
+    for each in fragile.status().nodes:
+        if not each.alive:
+            fragile.restart(each.name)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Reading and writing plain files of a real Alluxio."""
 
+import errno
 import io
 import multiprocessing
 import os
@@ -8,6 +9,7 @@ import random
 import signal
 import subprocess
 import sys
+import uuid
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from alluxio_lance.errors import AlluxioLanceError, Corrupt, InvalidArgument, In
 from alluxio_lance.files.descriptors import OpenBlocks, OpenFiles
 from alluxio_lance.files.files import AlluxioFiles
 from alluxio_lance.storage.alluxio.cluster import Ports
+from alluxio_lance.storage.alluxio.nearness import block_bytes
 from alluxio_lance.ways import Way
 
 DATA = random.Random(0).randbytes(3_500_000)
@@ -260,6 +263,67 @@ def test_mistakes_are_told(files, folder):
     files.namespace.make_folder(folder)
     with pytest.raises(NotFound, match="is a folder"):
         files.open(folder)
+
+
+@pytest.mark.parametrize("length", [1, 60 << 20])
+def test_a_first_file_makes_its_folders(files, length):
+    """Also a large one, which the proxy refuses for a missing bucket before it has read it."""
+    top = f"/files-{uuid.uuid4().hex[:12]}"
+    files.write(f"{top}/a/b", bytes(length))
+    assert files.status(f"{top}/a/b").length == length
+    files.namespace.remove(top)
+
+
+@pytest.mark.parametrize("place", ["folder", "root"])
+def test_of_a_stream_as_many_bytes_are_sent_as_were_announced(far, folder, place):
+    """What lies behind them would be a call of its own to the proxy, whose answer somebody else would get."""
+    path = f"{folder}/x" if place == "folder" else f"/files-{uuid.uuid4().hex[:12]}"
+    far.write(f"{folder}/secret", b"secret")
+    far.write(f"{folder}/other", b"others")
+    call = f"GET /api/v1/s3{folder}/secret HTTP/1.1\r\nHost: x\r\n\r\n"
+    far.write_from(path, io.BytesIO(b"0123456789" + call.encode()), 10)
+    assert far.read(far.status(f"{folder}/other")) == b"others"
+    assert far.read(far.status(path)) == b"0123456789"
+    with pytest.raises(InvalidArgument, match=r"there are 3 bytes for .* and not 10"):
+        far.write_from(path, io.BytesIO(b"abc"), 10)
+    assert far.read(far.status(path)) == b"0123456789"
+    assert [each.path for each in far.list(folder) if each.path.endswith(".part")] == []
+    far.namespace.remove(path)
+
+
+class Torn(io.BytesIO):
+    """A stream on a disk that fails."""
+
+    def read(self, size=-1):
+        raise OSError(errno.EIO, "Input/output error")
+
+
+def test_a_stream_that_cannot_be_read_is_no_fault_of_alluxio(files, folder):
+    """The error is told at once, and nothing is there."""
+    with pytest.raises(InvalidArgument, match=r"cannot be read: .*Input/output error"):
+        files.write_from(f"{folder}/x", Torn(bytes(10)), 10)
+    assert not files.namespace.exists(f"{folder}/x")
+
+
+@pytest.mark.parametrize(("offset", "length"), [(-1, None), (-1, 1), (0, -1)])
+def test_what_lies_before_a_file_is_refused(files, far, blocks, offset, length):
+    """By each way, as the caller's mistake."""
+    for each in (files, far):
+        with pytest.raises(InvalidArgument, match="give none below 0"):
+            each.read(blocks, offset, length)
+    with pytest.raises(InvalidArgument, match="give none below 0"):
+        files.read_into(blocks, memoryview(bytearray(1)), -1)
+
+
+def test_the_environments_http_proxy_is_not_asked(cluster, monkeypatch):
+    """Neither for the names nor for the bytes; and no password of ~/.netrc is sent."""
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, f"http://localhost:{Ports.free().proxy}")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    with AlluxioFiles.connect(cluster.uri) as found:
+        assert found.status("/").is_folder
+        assert block_bytes(found.address) == cluster.plan.block_bytes
 
 
 def test_a_proxy_that_is_down_is_told(blocks):

@@ -90,6 +90,12 @@ def test_the_file_is_looked_for_where_servers_look(nowhere, monkeypatch):
     [
         ("files = 3", "the key `files` of .* is no text"),
         ("files =", "is no TOML"),
+        ('files = "alluxio://h/?proxy=99999"', "names the port 99999"),
+        ('files = "alluxio://h/?worker=-1"', "names the port -1"),
+        ('files = "alluxio://[::1/"', "is no address"),
+        ('files = "alluxio://h/?user=a%0d%0aX:1"', "cannot be told the user"),
+        ('files = "alluxio://h/?user=a/b"', "cannot be told the user"),
+        ('files = "alluxio://h/?user=%E2%82%AC"', "cannot be told the user"),
         ('files = "s3://x"', "the key `files` of .*: 's3://x' is no store in Alluxio"),
     ],
 )

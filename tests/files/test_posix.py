@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from alluxio_lance.errors import AlreadyExists, InvalidArgument, InvalidURI, NotFound
+from alluxio_lance.errors import AlreadyExists, InvalidArgument, InvalidURI, NotFound, Unavailable
 from alluxio_lance.files.files import AlluxioFiles
 from alluxio_lance.files.mounts import Mount, Shown
 from alluxio_lance.files.posix import PosixFsAdapter
@@ -114,6 +114,25 @@ def test_what_a_mount_shows_is_on_the_command_line_of_its_process(arguments, sho
         process.stdout.readline()
         assert Mount(Path("/mnt/x")).shown() == shown
         process.stdin.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root starts processes of other users")
+def test_the_command_line_of_another_users_process_says_nothing():
+    """Anybody could start one, and lead others to files of his own."""
+    code = "import sys; print(flush=True); sys.stdin.read()"
+    arguments = [sys.executable, "-c", code, MAIN, "-m", "/mnt/x", "-a", "/r"]
+    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, user=65534) as process:
+        process.stdout.readline()
+        assert Mount(Path("/mnt/x"), owner=0).shown() is None
+        assert Mount(Path("/mnt/x"), owner=65534).shown() == Shown("/r", None, None)
+        process.stdin.close()
+
+
+def test_nothing_is_written_where_a_mount_was(tmp_path):
+    """The folder is left: what was written there would be on the local disk, and hidden by the next mount."""
+    with pytest.raises(Unavailable, match=r"is not mounted at .* any more"):
+        PosixFsAdapter(tmp_path).open("/a/x", "wb")
+    assert list(tmp_path.iterdir()) == []
 
 
 @needs_fuse

@@ -151,6 +151,20 @@ def test_an_explanation_names_every_file_and_its_share(three):
     assert three.explain_resource("datasets", "a", "1.2.0").share == shared(three, 3)
 
 
+def test_an_explanation_of_what_is_just_leaving_says_where_it_goes(three, monkeypatch):
+    """A version that is archived while somebody looks at it is in the cold tier, and not unknown."""
+    explain = three.store.explain
+
+    def leaving(*args):
+        if three.find_version("datasets", "a", "1.0.0").state is not State.ARCHIVED:
+            three.archive_resource("datasets", "a", "1.0.0")
+        return explain(*args)
+
+    monkeypatch.setattr(three.store, "explain", leaving)
+    with pytest.raises(Restoring, match="comes back"):
+        three.explain_resource("datasets", "a", "1.0.0")
+
+
 def test_without_an_active_version_nothing_is_warmed(three):
     """Unless one is named."""
     three.deprecate_resource("datasets", "a", "1.2.0")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shlex
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -19,13 +20,13 @@ from alluxio_lance.errors import AlreadyExists, Conflict, NotFound, Unavailable
 from alluxio_lance.storage.alluxio.cluster.flags import MAIN_CLASSES, jvm_flags, logging_configuration, properties
 from alluxio_lance.storage.alluxio.cluster.jars import class_path, java
 from alluxio_lance.storage.alluxio.cluster.nodes import Node, start, stop
-from alluxio_lance.storage.alluxio.cluster.plan import ClusterPlan
+from alluxio_lance.storage.alluxio.cluster.plan import ClusterPlan, default_folder
 
 __all__ = ["Cluster", "ClusterStatus", "NodeStatus"]
 
 _STATE: Final = "cluster.json"
-_READY: Final = 60.0
-"""Seconds until all three must answer."""
+_READY: Final = 180.0
+"""Seconds until all three must answer: on a busy machine a JVM alone takes half a minute. One that ends is told at once."""
 _PAUSE: Final = 0.1
 _ANSWER: Final = 5.0
 """Seconds for one answer."""
@@ -94,8 +95,8 @@ class Cluster:
                 found = cls.find(plan.folder)
                 if any(node.is_alive for node in found._nodes.values()):  # noqa: SLF001 - of this class
                     raise AlreadyExists(
-                        f"an Alluxio runs in {plan.folder} already: see `alluxio-lance alluxio status`, or end it with "
-                        "`alluxio-lance alluxio down`"
+                        f"an Alluxio runs in {plan.folder} already: see `{_command('status', plan.folder)}`, or end it "
+                        f"with `{_command('down', plan.folder)}`"
                     )
             if taken := plan.ports.taken():
                 raise Conflict(
@@ -121,7 +122,7 @@ class Cluster:
         try:
             record = json.loads((folder / _STATE).read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise NotFound(f"no Alluxio runs in {folder}: start one with `alluxio-lance alluxio up`") from None
+            raise NotFound(f"no Alluxio runs in {folder}: start one with `{_command('up', folder)}`") from None
         return cls(
             ClusterPlan.of_record(record["plan"]), {name: Node(**node) for name, node in record["nodes"].items()}
         )
@@ -270,6 +271,12 @@ class Cluster:
     def _save(self) -> None:
         record = {"plan": self.plan.record(), "nodes": {name: asdict(node) for name, node in self._nodes.items()}}
         _write_private(self.plan.folder / _STATE, json.dumps(record, indent=2))
+
+
+def _command(verb: str, folder: Path) -> str:
+    """Return the command about the one in a folder, such that it can be copied."""
+    place = [] if folder == default_folder() else ["--folder", str(folder)]
+    return shlex.join(["alluxio-lance", "alluxio", verb, *place])
 
 
 def _where(plan: ClusterPlan) -> list[str]:

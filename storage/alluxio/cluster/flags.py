@@ -20,6 +20,8 @@ _FIXED: Final = {
     "alluxio.master.metastore": "HEAP",
     "alluxio.worker.tieredstore.levels": "1",
     "alluxio.worker.tieredstore.level0.alias": "MEM",
+    # By default all users of the machine may write there, and so change what others read.
+    "alluxio.worker.data.folder.permissions": "rwx------",
     # Through the cache to the under-store before a write is acknowledged: nothing acknowledged is in memory alone.
     "alluxio.user.file.writetype.default": "CACHE_THROUGH",
     # Files that appear in the under-store behind Alluxio's back are seen, and those that went are not waited for.

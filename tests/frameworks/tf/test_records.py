@@ -258,3 +258,19 @@ def test_copies_of_many_pieces(records):
     dataset = TFRecordDataset(records.uri("large-*"), address=records.far)
     crc = [zlib.crc32(record) for record in random]
     assert [zlib.crc32(record) for record in dataset.as_numpy_iterator()] == crc * 2
+
+
+def test_datasets_of_one_alluxio_share_their_connections(records):
+    """TensorFlow never lets go of what a dataset calls: else each one made would keep a socket."""
+
+    def sockets() -> int:
+        return sum("socket" in str(each.readlink()) for each in Path("/proc/self/fd").iterdir() if each.is_symlink())
+
+    def read() -> None:
+        assert len(elements(TFRecordDataset(records.uri("part-*.tfrecord"), address=records.far))) == sum(COUNTS)
+
+    read()
+    before = sockets()
+    for _ in range(12):
+        read()
+    assert sockets() < before + 8

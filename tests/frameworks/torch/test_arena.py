@@ -97,11 +97,10 @@ def test_workers_hand_over_what_one_process_reads(kinds, node, start_method):
     assert (done.returncode, done.stderr) == (0, "")
     seen = json.loads(done.stdout)
     statistics = seen.pop("statistics")
-    assert all(seen.values()), seen
+    assert seen == {"transformed": [], "wrapped": []}
     assert (statistics["filling"], statistics["in_flight"], statistics["held"]) == (0, 0, 0)
-    # Fifteen epochs that begin with a slot each, less those whose result is nothing of a slot.
-    assert statistics["handed_over"] >= 15 * 4
-    assert statistics["fallbacks"] == 0
+    # Each batch is read into a slot, and eight of the fourteen have tensors besides: new ones, or rows of lists.
+    assert (statistics["handed_over"], statistics["fallbacks"]) == (14 + 8, 0)
 
 
 def test_a_consumer_that_keeps_everything(ds):
@@ -181,10 +180,9 @@ def test_a_transform_that_raises(ds, kind):
     """The error arrives as it is, and costs no slot."""
     setattr(ds, kind, Failing())
     batches = [*shuffled(3, 50), [4242, 5], *shuffled(3, 50)]
-    for _ in range(2):
-        with pytest.raises(ValueError, match="no such luck"):
-            list(loading(ds, batches))
-        assert in_use() == (0, 0, 0)
+    with pytest.raises(ValueError, match="no such luck"):
+        list(loading(ds, batches))
+    assert in_use() == (0, 0, 0)
 
 
 def test_one_kind_of_transform_only(ds):

@@ -6,10 +6,12 @@ import io
 import json
 import os
 import pickle
+import struct
 import subprocess
 import sys
 import threading
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -250,12 +252,28 @@ def _until_raised(dataset: FileDataset, place: int) -> Exception:
     raise AssertionError("the file is read on")
 
 
+POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 4\n%%EndComments\nshowpage\n%%EOF\n"
+"""PIL would have Ghostscript run it."""
+_HEADER = b"IHDR" + struct.pack(">IIBBBBB", 1 << 16, 1 << 16, 8, 2, 0, 0, 0)
+BOMB = (
+    b"\x89PNG\r\n\x1a\n"
+    + struct.pack(">I", 13)
+    + _HEADER
+    + struct.pack(">I", zlib.crc32(_HEADER))
+    + struct.pack(">I", 1)
+    + b"IDAT"
+)
+"""A few bytes that say they are four thousand million pixels."""
+
+
 @pytest.mark.parametrize(
     ("name", "data", "sentence"),
     [
         ("text.png", b"no image at all", "text.png is no image that PIL knows: remove it"),
         ("cut.png", an_image(0, "png")[:-400], r"cut.png is a damaged image \("),
         ("empty.jpg", b"", "empty.jpg is no image that PIL knows"),
+        ("program.jpg", POSTSCRIPT, "program.jpg is no image that PIL knows"),
+        ("bomb.png", BOMB, r"bomb.png is an image of more pixels than PIL takes for harmless"),
     ],
 )
 def test_files_that_are_no_images(own, name, data, sentence):

@@ -136,6 +136,7 @@ def look(who, place):
     manager.rules()
     manager.list_promotions(*place.of)
     manager.plan_policies()
+    manager.explain_resource(*place.of)
     assert manager.get_resource(*place.of).version == 1
 
 
@@ -192,6 +193,8 @@ TABLE = [
     Row("force", Verb.PURGE, two, lambda w, p: verbs(w, p, "delete", "1.1.0", force=True), ADMINS),
     Row("prefetch", Verb.PREFETCH, one, lambda w, p: list(w.cache.prefetch(p.uri) or ()), DEVELOPERS),
     Row("evict", Verb.EVICT, one, lambda w, p: evict(w.cache, p.uri), ADMINS),
+    Row("warm", Verb.PREFETCH, one, lambda w, p: verbs(w, p, "warm"), DEVELOPERS),
+    Row("cool", Verb.EVICT, two, lambda w, p: verbs(w, p, "cool", "1.1.0"), ADMINS),
     Row("set rules", Verb.CONFIGURE, nothing, lambda w, p: w.manager.set_rules(p.admin.rules().text), ADMINS),
     Row("issue token", Verb.ISSUE_TOKEN, nothing, lambda w, _: w.manager.issue_token("x", ["viewer"]), ADMINS),
     Row("revoke token", Verb.REVOKE_TOKEN, token, lambda w, p: w.manager.revoke_token(p.id), ADMINS),

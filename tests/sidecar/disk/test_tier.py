@@ -443,3 +443,32 @@ def test_kinds_that_the_data_decide_are_found_by_their_type(versions, open_tier,
     (back,) = versions.back(tier, table)
     assert back.column.kind is ColumnKind.ARROW
     assert read_column(back).equals(table["null items"])
+
+
+def test_a_use_that_cannot_be_noted_is_no_error(versions, open_tier, table, folder):
+    """A disk that went read-only is still read; here the folder is replaced by a file while it is read."""
+    tier = open_tier()
+    versions.keep(tier, table)
+
+    def replace_folders(_):
+        for column in folder.glob("?" * 64):
+            if column.is_dir():
+                column.rename(folder / f"gone-{column.name}")
+                column.touch()
+
+    assert len(versions.back(tier, table, on_progress=replace_folders)) == 2
+
+
+def test_files_and_links_where_folders_belong_go(open_tier, folder, tmp_path):
+    """At the next start, and not what a link leads to."""
+    open_tier().close()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "mine").touch()
+    (folder / ("a" * 64)).touch()
+    (folder / ("b" * 64)).symlink_to(tmp_path / "elsewhere")
+    (folder / f"new-{'c' * 64}").touch()
+    (folder / f"old-{'d' * 64}-1").symlink_to(tmp_path / "elsewhere")
+    tier = open_tier()
+    assert [path.name for path in folder.iterdir()] == ["lock"]
+    assert (tmp_path / "elsewhere" / "mine").exists()
+    assert tier.statistics().used_bytes == 0

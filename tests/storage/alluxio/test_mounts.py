@@ -21,16 +21,22 @@ needs_fuse = pytest.mark.skipif(not FUSE, reason="needs /dev/fuse and libfuse2")
 TABLE = """\
 24 30 0:22 / /proc rw,nosuid - proc proc rw
 91 30 0:45 / /mnt/with\\040blank rw,nosuid shared:1 - fuse.alluxio-fuse alluxio-fuse rw,user_id=0
+94 30 0:48 / /mnt/a\x0c\x1cb\x85 rw - fuse.alluxio-fuse alluxio-fuse rw,user_id=1000,group_id=0
 92 30 0:46 / /mnt/other rw - fuse.sshfs x rw
 93 30 0:47 / /mnt/two rw shared:2 master:3 - fuse.alluxio-fuse alluxio-fuse rw
 """
 
 
 def test_the_kernels_table_is_read(tmp_path):
-    """Only mounts of Alluxio, with blanks in their names, however many optional fields there are."""
+    """Only mounts of Alluxio, with blanks and control characters in their names, however many optional fields there are."""
     table = tmp_path / "mountinfo"
     table.write_text(TABLE, encoding="utf-8")
-    assert [str(each.path) for each in mounts(table)] == ["/mnt/with blank", "/mnt/two"]
+    found = mounts(table)
+    assert [(str(each.path), each.owner) for each in found] == [
+        ("/mnt/with blank", 0),
+        ("/mnt/a\x0c\x1cb\x85", 1000),
+        ("/mnt/two", None),
+    ]
 
 
 def test_without_a_mount_the_command_that_makes_one_is_named(tmp_path):
