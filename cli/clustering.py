@@ -146,7 +146,9 @@ def _print(session: Session, status: ClusterStatus, word: str, *, as_json: bool)
     rows.append(("folder", str(status.folder)))
     if status.ready:
         # Quoted, since a shell would take the `&` for its own; with a folder, without which no tables can lie there.
-        rows.append(("next", Text(shlex.join(["alluxio-lance", "up", "--store", _with_folder(status.uri)]), style="cyan")))
+        rows.append(
+            ("next", Text(shlex.join(["alluxio-lance", "up", "--store", _with_folder(status.uri)]), style="cyan"))
+        )
     print_facts(session.out, rows)
 
 

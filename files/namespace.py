@@ -250,7 +250,8 @@ class Namespace:
             raise _ours(error, path, self.where) from error
         except (HTTPError, requests.RequestException) as error:
             raise Unavailable(
-                f"{self.where} does not answer ({reason(error)}): is it up? See `alluxio-lance alluxio status`", what="alluxio"
+                f"{self.where} does not answer ({reason(error)}): is it up? See `alluxio-lance alluxio status`",
+                what="alluxio",
             ) from error
 
 

@@ -61,6 +61,7 @@ def test_what_is_wrong_has_its_exit_code(below):
     below("archive", "datasets/rows@1.0.0")
     assert "cold tier" in below("cache", "explain", "datasets/rows@1.0.0", code=1).stderr
     assert below.json("show", "datasets/rows@1.0.0")["cache"] is None
+    assert below("cache", "load", "datasets/rows@1.0.0").stdout.startswith("loaded datasets/rows@1.0.0: 100% of ")
 
 
 def test_a_version_is_shown_while_the_store_is_down(below, monkeypatch):

@@ -44,15 +44,16 @@ def test_an_alluxio_is_started_looked_at_mounted_and_stopped(tmp_path, monkeypat
     """What `up` says is what `status` says; `down` leaves no process and no mount; a mistake has its exit code and the next command."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     command, folder, port = Command([]), tmp_path / "alluxio", base_of_free_ports()
-    assert "alluxio up" in command("alluxio", "status", "--folder", folder, code=4).stderr
+    assert f"alluxio up --folder {folder}`" in command("alluxio", "status", "--folder", folder, code=4).stderr
     said = command("alluxio", "up", "--folder", folder, "--port-base", port, "--tier", "128MiB").stdout
     assert f"alluxio://localhost:{port}/?proxy={port + 4}&worker={port + 3}" in said
+    assert f"--store 'alluxio://localhost:{port}/lance?proxy={port + 4}&worker={port + 3}'" in said
     try:
         status = command.json("alluxio", "status", "--folder", folder)
         assert status["ready"]
         assert status["capacity_bytes"] == 128 << 20
         assert [node["name"] for node in status["nodes"]] == ["master", "worker", "proxy"]
-        assert "runs in" in command("alluxio", "up", "--folder", folder, code=5).stderr
+        assert f"down --folder {folder}`" in command("alluxio", "up", "--folder", folder, code=5).stderr
         if FUSE:
             place = tmp_path / "mounted"
             assert command.json("mount", place, "--master", f"localhost:{port}") == {"mounted": str(place)}
@@ -92,6 +93,16 @@ def test_a_wrong_option_is_named(words, said, tmp_path):
 def test_a_wrong_master_is_named(master, tmp_path):
     """With exit code 2."""
     assert "--master" in Command([])("mount", tmp_path, "--master", master, code=2).stderr
+
+
+@pytest.mark.skipif(not FUSE, reason="no FUSE")
+def test_a_mount_of_nothing_is_told_before_it_is_tried(tmp_path):
+    """Where nobody answers, and which option says another place; no process is started, no folder made."""
+    port = Ports.free().master
+    said = Command([])("mount", tmp_path / "mnt", "--master", f"localhost:{port}", code=1).stderr
+    assert f"localhost:{port} (Connection refused)" in said
+    assert "--master" in said
+    assert not (tmp_path / "mnt").exists()
 
 
 def test_a_place_that_is_no_mount_is_told(tmp_path):

@@ -25,6 +25,7 @@ from alluxio_lance.cli.doctor.software import software
 from alluxio_lance.files.address import AlluxioAddress
 from alluxio_lance.files.mounts import Mount
 from alluxio_lance.sidecar.budget import Host
+from alluxio_lance.storage.alluxio.cluster import Ports
 from alluxio_lance.storage.alluxio.edition import edition_of
 from alluxio_lance.storage.alluxio.probing import Tier
 
@@ -373,6 +374,17 @@ def test_a_store_is_checked_only_where_one_is_named(monkeypatch, tmp_path):
     assert "alluxio up" in check.remedy
     monkeypatch.setenv("ALLUXIO_LANCE_KEEP_PREVIOUS", "many")
     assert list(alluxio_checks(None)) == []
+
+
+def test_an_alluxio_that_is_down_is_told_in_one_sentence(tmp_path):
+    """With the store as an option: where nobody answers, why, and where the right port stands."""
+    port = Ports.free().proxy
+    (check,) = alluxio_checks(tmp_path, f"alluxio://localhost:{port - 1}/lance?proxy={port}")
+    assert (check.status, check.found) == (
+        "fail",
+        f"nobody answers at the proxy's port, localhost:{port} (Connection refused)",
+    )
+    assert "alluxio status" in check.remedy
 
 
 def test_a_real_alluxio_passes(monkeypatch, tmp_path, alluxio):

@@ -64,13 +64,15 @@ def cut(store):
             connection.sendall(head.encode() + data[:keep])
             if slowly:
                 held = connection.dup()
-                threading.Timer(slowly, held.close).start()
+                end = threading.Timer(slowly, held.close)
+                end.start()
         full = place.path(location, path)
         if slowly:
             wait_for(lambda: place.namespace.exists(full))
             assert not place.namespace._call(full, "get-status")["completed"]
-            return
+            return end
         wait_for(lambda: place.namespace.exists(full) and is_complete(place.namespace, full, keep))
+        return None
 
     return put
 
@@ -116,9 +118,13 @@ def test_the_next_writer_gets_past_half_a_manifest(manager, store, cut, keep):
 
 def test_a_manifest_that_is_still_arriving_is_waited_for(manager, store, cut):
     """Removed before its writer's end is known, it would come up again in the place of the next writer's."""
-    cut(TABLE, manifest(3), content(store, manifest(2)), 300, slowly=3.0)
+    end = cut(TABLE, manifest(3), content(store, manifest(2)), 300, slowly=4.0)
     assert manager.update_resource("datasets", "a", rows(3)).num_rows == 3
-    assert content(store, manifest(3)).endswith(b"LANC")
+    end.join()
+    deadline = time.monotonic() + 3
+    while time.monotonic() < deadline:
+        assert content(store, manifest(3)).endswith(b"LANC")
+        time.sleep(0.1)
     with store.open(TABLE, 3) as reader:
         assert reader.num_rows == 3
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import pyarrow as pa
 import pytest
 
@@ -54,7 +56,12 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("case", REFUSED, ids=lambda case: case)
+ALLUXIO = ("alluxio", "alluxio-s3")
+# Nothing of what is refused comes as far as the place.
+REFUSALS = [*product(["folder"], REFUSED), *product(ALLUXIO, ["a fault deep inside", "an ordinary null"])]
+
+
+@pytest.mark.parametrize(("ground", "case"), REFUSALS, indirect=["ground"])
 def test_what_could_not_be_read_again_is_refused(store, write, source, case):
     """The message says what is wrong, and no table is there afterwards."""
     table, reason = REFUSED[case]
@@ -80,7 +87,10 @@ KEPT = {
 }
 
 
-@pytest.mark.parametrize("case", KEPT, ids=lambda case: case)
+STORED = [*product(["folder"], KEPT), *product(ALLUXIO, ["empty", "a long name", "structs in lists", "an extension"])]
+
+
+@pytest.mark.parametrize(("ground", "case"), STORED, indirect=["ground"])
 def test_odd_data_come_back_equal_also_after_an_append(store, write, source, read, case):
     """Rows and schema of the first version and of the second are what went in."""
     table = KEPT[case]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import lance
 import numpy as np
 import pyarrow as pa
@@ -27,8 +29,17 @@ def table(store, write, source):
     store.append(LOCATION, source(TABLE.slice(30_000)), write())
 
 
-@pytest.mark.parametrize("columns", [["i"], ["s", "i"], ["v"], ["i", "v", "s"]])
-@pytest.mark.parametrize("batch_bytes", [1 << 16, 8 << 20])
+CASES = [
+    *product(["folder"], [["i"], ["s", "i"], ["v"], ["i", "v", "s"]], [1 << 16, 8 << 20]),
+    *(
+        (kind, *case)
+        for kind in ("alluxio", "alluxio-s3")
+        for case in ((["s", "i"], 8 << 20), (["i", "v", "s"], 1 << 16))
+    ),
+]
+
+
+@pytest.mark.parametrize(("ground", "columns", "batch_bytes"), CASES, indirect=["ground"])
 def test_all_rows_come_in_order(store, table, columns, batch_bytes):
     """Columns in the order asked for, rows in the table's, batches of about the size asked for."""
     with store.open(LOCATION, 2) as reader:

@@ -77,9 +77,15 @@ def versions(store, write, source, plain):
     return lambda: plain.numbers(LOCATION)
 
 
-@pytest.mark.parametrize(
-    ("keep", "left"), [([1, 2, 3, 4, 5], [1, 2, 3, 4, 5]), ([2, 5], [2, 5]), ([5], [5]), ([3], [3, 5]), ([99], [5])]
-)
+KEEP = [([1, 2, 3, 4, 5], [1, 2, 3, 4, 5]), ([2, 5], [2, 5]), ([5], [5]), ([3], [3, 5]), ([99], [5])]
+CASES = [
+    (kind, *case)
+    for kind, cases in (("folder", KEEP), ("alluxio", KEEP[1:4:2]), ("alluxio-s3", KEEP[1:4:2]))
+    for case in cases
+]
+
+
+@pytest.mark.parametrize(("ground", "keep", "left"), CASES, indirect=["ground"])
 def test_only_what_is_kept_and_the_newest_remain(store, versions, root, plain, read, keep, left):
     """Files shared with a kept version stay, all others go, and the bytes freed are those of the disk."""
     rows = {version: read(LOCATION, version) for version in left}

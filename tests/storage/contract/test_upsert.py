@@ -32,23 +32,28 @@ def test_missing_columns_keep_their_values(store, source, write, read, table):
     assert (rows[2], rows[5]) == (("x", 31), (None, 50))
 
 
-@pytest.mark.parametrize(
-    ("given", "on", "sentence"),
-    [
-        (TABLE, ["a"], "2 keys|1 keys more than once, such as a=1"),
-        (pa.table({"a": [7, 7], "v": [1, 2]}), ["a"], "1 keys more than once, such as a=7"),
-        (
-            pa.table({"a": [None], "v": [1]}, schema=pa.schema([("a", pa.int64()), ("v", pa.int64())])),
-            ["a"],
-            "has a null",
-        ),
-        (TABLE, ["nope"], "'nope' is not in the table, which has a, b, v"),
-        (pa.table({"v": [1]}), ["a"], "'a' is not in the test's table"),
-        (TABLE, [], "needs key columns"),
-        (pa.table({"a": [9], "q": [1]}), ["a"], "column 'q' is not in the table"),
-        (pa.table({"a": [9], "v": ["no"]}), ["a"], "column 'v' is string here"),
-    ],
-)
+UNUSABLE = [
+    (TABLE, ["a"], "2 keys|1 keys more than once, such as a=1"),
+    (pa.table({"a": [7, 7], "v": [1, 2]}), ["a"], "1 keys more than once, such as a=7"),
+    (
+        pa.table({"a": [None], "v": [1]}, schema=pa.schema([("a", pa.int64()), ("v", pa.int64())])),
+        ["a"],
+        "has a null",
+    ),
+    (TABLE, ["nope"], "'nope' is not in the table, which has a, b, v"),
+    (pa.table({"v": [1]}), ["a"], "'a' is not in the test's table"),
+    (TABLE, [], "needs key columns"),
+    (pa.table({"a": [9], "q": [1]}), ["a"], "column 'q' is not in the table"),
+    (pa.table({"a": [9], "v": ["no"]}), ["a"], "column 'v' is string here"),
+]
+CASES = [
+    *(("folder", *case) for case in UNUSABLE),
+    # What is wrong is found before the place is reached, but for keys that the table has twice.
+    *((kind, *case) for kind in ("alluxio", "alluxio-s3") for case in (UNUSABLE[0], UNUSABLE[-1])),
+]
+
+
+@pytest.mark.parametrize(("ground", "given", "on", "sentence"), CASES, indirect=["ground"])
 def test_unusable_keys_are_refused(store, source, write, table, root, given, on, sentence):
     """The table is as before, and the sentence says why."""
     with pytest.raises(InvalidArgument, match=sentence):

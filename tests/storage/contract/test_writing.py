@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import pyarrow as pa
 import pytest
 
@@ -132,9 +134,11 @@ def test_a_missing_version_is_not_found(store, source, write, version):
             verb()
 
 
-@pytest.mark.parametrize(
-    "location", ["/etc/x.lance", "../x.lance", "a/../../x.lance", "", "a//b", ".", "a/\0b", "a\\b"]
-)
+OUTSIDE = ["/etc/x.lance", "../x.lance", "a/../../x.lance", "", "a//b", ".", "a/\0b", "a\\b"]
+CASES = [*product(["folder"], OUTSIDE), *product(["alluxio", "alluxio-s3"], ["../x.lance", ""])]
+
+
+@pytest.mark.parametrize(("ground", "location"), CASES, indirect=["ground"])
 def test_a_location_stays_below_the_root(store, write, source, location):
     """Absolute paths, parents and empty parts are refused before anything is touched."""
     with pytest.raises(InvalidArgument, match="location"):
