@@ -63,7 +63,7 @@ def up(
         Option(
             "--under-store",
             metavar="WHERE",
-            help="Where the files are kept: a folder, or s3://BUCKET/PREFIX; by default a folder of its own.",
+            help="Where the files are kept: a folder, or s3://BUCKET/PREFIX, where an object must lie; by default a folder of its own.",
             show_default=False,
         ),
     ] = "",

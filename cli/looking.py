@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from typer import Argument, Context, Option
 
@@ -25,6 +26,9 @@ from alluxio_lance.values import Resource, State, Version
 from alluxio_lance.ways import CacheShare
 
 __all__ = ["history", "list_resources", "show"]
+
+_DETAIL: Final = re.compile(r" \(LanceError.*", re.DOTALL)
+"""What the table's library says of a call that failed: eight lines, and nothing in them that helps beside a table."""
 
 
 def list_resources(
@@ -114,7 +118,7 @@ def _cached(manager: ResourceManager, version: Version) -> tuple[CacheShare | st
         report = manager.storage(version.type, version.name)
     except (Unavailable, Restoring) as error:
         # What the catalog knows is shown also while the store is down.
-        return f"not known: {error.message}", {}
+        return f"not known: {_DETAIL.sub('', error.message)}", {}
     return share, {each.semver: percent for each in report.versions if (percent := cached_percent(each)) is not None}
 
 

@@ -65,6 +65,8 @@ class FileStatus:
     """Where the under-store keeps it."""
     absent: tuple[int, ...] = ()
     """The offsets of the blocks that lie in no worker."""
+    completed: bool = True
+    """False while somebody writes it, or while nobody has noticed yet that its writer died; then it is listed as empty."""
 
 
 class Namespace:
@@ -316,4 +318,5 @@ def _status(info: Mapping[str, Any]) -> FileStatus:
         blocks=tuple(int(each) for each in info.get("blockIds") or ()),
         under_path=str(info.get("ufsPath") or ""),
         absent=tuple(int(each["offset"]) for each in _blocks(info) if not each["blockInfo"]["locations"]),
+        completed=bool(info.get("completed", True)),
     )

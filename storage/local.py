@@ -130,6 +130,9 @@ class LocalRoot:
                 _remove_empty(arriving.parent)
         self.harden(location, [path])
 
+    def await_arrival(self, location: str, path: str) -> None:
+        """Do nothing: nobody else's bytes are on their way."""
+
     def harden(self, location: str, paths: Iterable[str]) -> None:
         """Flush files and the folders that name them, up to the root."""
         folder = self._folder(location)

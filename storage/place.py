@@ -171,6 +171,13 @@ class Place(Protocol):
         """Write a file, whole or not at all, such that it survives a loss of power; one of that name is replaced."""
         ...
 
+    def await_arrival(self, location: str, path: str) -> None:
+        """Wait until what is listed of a file is all that will come, for as long as it may take to notice a dead writer.
+
+        Nothing to do where a file is listed only when it is whole.
+        """
+        ...
+
     def harden(self, location: str, paths: Iterable[str]) -> None:
         """Make files survive a loss of power, as far as the place does not do so by itself."""
         ...

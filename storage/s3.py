@@ -169,6 +169,9 @@ class S3Bucket:
         with self._faults(location, path):
             obstore.put(self._store, _key(location, path), data, chunk_size=_CHUNK)
 
+    def await_arrival(self, location: str, path: str) -> None:
+        """Do nothing: an object is there whole or not at all."""
+
     def harden(self, location: str, paths: Iterable[str]) -> None:
         """Do nothing: what a bucket has acknowledged is safe."""
 

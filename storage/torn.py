@@ -9,10 +9,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Mapping
-from contextlib import suppress
 from typing import Final
 
-from alluxio_lance.errors import Corrupt, Unavailable
+from alluxio_lance.errors import Corrupt
 from alluxio_lance.storage.place import Place
 
 __all__ = ["remove_torn", "torn_tags"]
@@ -72,13 +71,12 @@ def _is_torn(place: Place, location: str, path: str, size: int, known: Mapping[s
 def _settled(place: Place, location: str, path: str, size: int) -> int:
     """Return the size of a file when nobody writes it any more.
 
-    One that an endpoint still takes in is listed as empty, and a read of it waits. Removed before its writer's end is
+    One that an endpoint still takes in is listed as empty. Removed before its writer's end is
     known there, it could come up again in the under-store, in the place of what was written since.
     """
     if size >= len(_MAGIC):
         return size
-    with suppress(Corrupt, Unavailable):
-        place.read(location, path, 0, 1)
+    place.await_arrival(location, path)
     return place.files(location).get(path, size)
 
 

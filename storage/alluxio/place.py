@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO, Final, Self
 
 import structlog
 
-from alluxio_lance.errors import Unavailable
+from alluxio_lance.errors import NotFound, Unavailable
 from alluxio_lance.files.address import AlluxioAddress
 from alluxio_lance.files.namespace import Namespace
 from alluxio_lance.storage.alluxio.caching import AlluxioCache
@@ -25,6 +26,9 @@ __all__ = ["AlluxioPlace"]
 _log = structlog.get_logger(__name__)
 
 _MANIFESTS: Final = "_versions"
+_ARRIVAL: Final = 60.0
+"""Seconds: the proxy ends a write of which nothing has come for 30."""
+_PAUSE: Final = 0.1
 
 
 class AlluxioPlace:
@@ -145,6 +149,13 @@ class AlluxioPlace:
     def put(self, location: str, path: str, chunks: Iterable[bytes]) -> None:
         """Write a file, through the cache to the under-store."""
         self._bucket.put(location, path, chunks)
+
+    def await_arrival(self, location: str, path: str) -> None:
+        """Wait until the proxy has completed a file, which it also does when its writer has gone, or sends nothing any more."""
+        deadline = time.monotonic() + _ARRIVAL
+        with suppress(NotFound):
+            while not self.namespace.status(self.path(location, path)).completed and time.monotonic() < deadline:
+                time.sleep(_PAUSE)
 
     def harden(self, location: str, paths: Iterable[str]) -> None:
         """See that the under-store has them: it has before a write is acknowledged, unless the proxy is told otherwise.

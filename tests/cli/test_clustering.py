@@ -89,6 +89,18 @@ def test_a_wrong_option_is_named(words, said, tmp_path):
     assert said in Command([])("alluxio", *words, "--folder", tmp_path, code=2).stderr
 
 
+def test_another_under_store_is_refused(tmp_path):
+    """Alluxio would forget all files that its journal knows: the sentence names where they are, and nothing is started."""
+    mark = tmp_path / "journal" / "formatted"
+    mark.parent.mkdir()
+    mark.write_text("s3://bucket/lake")
+    words = ("alluxio", "up", "--folder", tmp_path, "--port-base", base_of_free_ports())
+    said = Command([])(*words, code=2).stderr
+    assert "has its files in s3://bucket/lake" in said
+    assert "--under-store" in said
+    assert not (tmp_path / "conf").exists()
+
+
 @pytest.mark.parametrize("master", ["", "host:x", "host:0", ":1"])
 def test_a_wrong_master_is_named(master, tmp_path):
     """With exit code 2."""

@@ -16,7 +16,7 @@ from typing import Any, Final, Self
 
 import requests
 
-from alluxio_lance.errors import AlreadyExists, Conflict, NotFound, Unavailable
+from alluxio_lance.errors import AlreadyExists, Conflict, InvalidArgument, NotFound, Unavailable
 from alluxio_lance.storage.alluxio.cluster.flags import MAIN_CLASSES, jvm_flags, logging_configuration, properties
 from alluxio_lance.storage.alluxio.cluster.jars import class_path, java
 from alluxio_lance.storage.alluxio.cluster.nodes import Node, start, stop
@@ -86,6 +86,8 @@ class Cluster:
             When one runs in the folder already.
         Conflict
             When a port is taken.
+        InvalidArgument
+            When its files have been in another under-store so far.
         Unavailable
             When Java or Maven is missing, or a process ends or does not answer; the sentence names its log.
         """
@@ -102,6 +104,7 @@ class Cluster:
                 raise Conflict(
                     f"port {taken[0]} is taken by another program, another Alluxio perhaps: choose others with --port-base"
                 )
+            _check_under_store(plan)
             cluster = cls(plan, {})
             try:
                 cluster._launch(program, jars, on_step)
@@ -151,7 +154,7 @@ class Cluster:
 
     def _format(self, base: list[str], on_step: Callable[[str], None]) -> None:
         """Make an empty journal, once: it is the memory of which files there are."""
-        mark = self.plan.folder / "journal" / _FORMATTED
+        mark = _mark(self.plan)
         if mark.exists():
             return
         on_step("make the journal")
@@ -161,7 +164,7 @@ class Cluster:
             raise Unavailable(
                 f"the journal of Alluxio could not be made in {self.plan.folder}:\n{last}", what="alluxio"
             )
-        mark.touch()
+        mark.write_text(self.plan.root, encoding="utf-8")
 
     def _await(self) -> None:
         deadline = time.monotonic() + _READY
@@ -271,6 +274,22 @@ class Cluster:
     def _save(self) -> None:
         record = {"plan": self.plan.record(), "nodes": {name: asdict(node) for name, node in self._nodes.items()}}
         _write_private(self.plan.folder / _STATE, json.dumps(record, indent=2))
+
+
+def _mark(plan: ClusterPlan) -> Path:
+    """Return the file that says that there is a journal, and of which under-store."""
+    return plan.folder / "journal" / _FORMATTED
+
+
+def _check_under_store(plan: ClusterPlan) -> None:
+    """Refuse another under-store: Alluxio would take the journal's files for removed, and forget them without a word."""
+    mark = _mark(plan)
+    before = mark.read_text(encoding="utf-8") if mark.exists() else ""
+    if before not in ("", plan.root):
+        raise InvalidArgument(
+            f"the Alluxio in {plan.folder} has its files in {before}, not in {plan.root}: give the --under-store and the "
+            "--option of its first start again, or another --folder"
+        )
 
 
 def _command(verb: str, folder: Path) -> str:

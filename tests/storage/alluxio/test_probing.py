@@ -39,7 +39,7 @@ def test_an_endpoint_that_honours_conditions_is_known(place, s3_server):
 def test_an_endpoint_that_takes_nothing_is_said_so(place, s3_server):
     """With what it answered."""
     bucket = S3Bucket.open("s3://no-such-bucket/x", s3_server.options)
-    with pytest.raises(Unavailable, match="does not take an object of one byte .*404"):
+    with pytest.raises(Unavailable, match=r"does not take an object of one byte .*404"):
         honours_conditions(bucket.client, place.namespace, place.where.folder)
 
 
