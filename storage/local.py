@@ -46,9 +46,13 @@ class LocalRoot:
         check_location(location)
         return self.root.joinpath(*location.split("/"))
 
+    def uri(self, location: str) -> str:
+        """Return the absolute path of the table's folder."""
+        return str(self._folder(location))
+
     def address(self, location: str) -> LanceAddress:
         """Return the absolute path of the table's folder."""
-        return LanceAddress(str(self._folder(location)))
+        return LanceAddress(self.uri(location))
 
     def commit_lock(self, location: str) -> CommitLock | None:
         """Return None: a hard link is made once."""

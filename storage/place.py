@@ -139,6 +139,10 @@ def patched(patch: Patch | None, chunk: bytes, offset: int) -> bytes:
 class Place(Protocol):
     """The folders of tables and the files in them. ``location`` names a table, ``path`` a file relative to it."""
 
+    def uri(self, location: str) -> str:
+        """Name a table as Lance does; nothing is reached for it."""
+        ...
+
     def address(self, location: str) -> LanceAddress:
         """Return what to give to Lance; `InvalidArgument` when the location leaves the root."""
         ...

@@ -99,6 +99,11 @@ class S3Bucket:
         """The client below, for what is no table."""
         return self._store
 
+    def uri(self, location: str) -> str:
+        """Return ``s3://BUCKET/PREFIX/LOCATION``."""
+        check_location(location)
+        return f"{self._uri}/{location}"
+
     def address(self, location: str) -> LanceAddress:
         """Return the table's URI and what Lance has to know of the endpoint."""
         check_location(location)
@@ -108,7 +113,7 @@ class S3Bucket:
         said["allow_http"] = self._options.get("allow_http", "false")
         said["client_max_retries"] = str(_RETRIES)
         said["client_retry_timeout"] = str(max(1, round(float(self._options["retry_timeout"]))))
-        return LanceAddress(f"{self._uri}/{location}", said)
+        return LanceAddress(self.uri(location), said)
 
     def commit_lock(self, location: str) -> CommitLock | None:
         """Return None: a conditional put succeeds once."""

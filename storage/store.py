@@ -137,7 +137,7 @@ class LanceStore:
 
     def absolute(self, location: str) -> str:
         """Return what to give to ``lance.dataset``."""
-        return self._place.address(location).uri
+        return self._place.uri(location)
 
     def source(self, data: Any, *, format: str | None, options: Mapping[str, Any]) -> Source:
         """Open data of any accepted kind for reading, see docs/importers.md.

@@ -99,6 +99,10 @@ class AlluxioPlace:
         check_location(location)
         return "/".join(filter(None, (self.where.folder, location, path)))
 
+    def uri(self, location: str) -> str:
+        """Return what names the table in the S3 service."""
+        return self._bucket.uri(location)
+
     def address(self, location: str) -> LanceAddress:
         """Return the table's URI and what Lance has to know of the endpoint.
 

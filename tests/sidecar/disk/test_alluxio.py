@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from alluxio_lance.client.table import Table
 from alluxio_lance.errors import Unavailable
 from alluxio_lance.sidecar.server import Sidecar
 from alluxio_lance.sidecar.settings import Settings
@@ -99,5 +100,8 @@ def test_while_alluxio_is_down_the_disk_serves(tmp_path, run, jars):
         (found,) = node.residency.statistics().versions
         assert dict(found.ways) == {Way.DISK: found.bytes}
         assert node.residency.statistics().disk.hits == 2
+        assert node.manager.find_version("datasets", "a").version == version.version
+        with Table.open("alluxio://datasets/a@1.0.0", address=node.address.grpc) as table:
+            assert table.rows == TABLE.num_rows
         with pytest.raises(Unavailable, match="does not answer"):
             node.residency.prefetch(other)
