@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Self
 from urllib.parse import parse_qsl, urlsplit
@@ -59,10 +60,10 @@ class AlluxioAddress:
         query = dict(parse_qsl(parts.query, keep_blank_values=True))
         unknown = set(query) - {"proxy", "worker", "user"}
         try:
-            master, proxy = parts.port or _MASTER, int(query.get("proxy", _PROXY))
-            worker = int(query.get("worker", _WORKER))
-        except ValueError as error:
-            raise InvalidArgument(f"{text!r} names no port ({error}): give {_GRAMMAR}") from None
+            master = parts.port or _MASTER
+        except ValueError:
+            raise InvalidArgument(f"{text!r} names no port behind the host: give {_GRAMMAR}") from None
+        proxy, worker = (_port(text, query, name, usual) for name, usual in (("proxy", _PROXY), ("worker", _WORKER)))
         if wrong := [port for port in (master, proxy, worker) if port not in _PORTS]:
             raise InvalidArgument(
                 f"{text!r} names the port {wrong[0]}, and there are 1 to {_PORTS[-1]}: give {_GRAMMAR}"
@@ -92,3 +93,10 @@ class AlluxioAddress:
     def s3(self) -> str:
         """The S3 service of the proxy."""
         return f"http://{self.host}:{self.proxy}/api/v1/s3"
+
+
+def _port(text: str, query: Mapping[str, str], name: str, usual: int) -> int:
+    said = query.get(name, str(usual))
+    if not (said.isascii() and said.isdigit()):
+        raise InvalidArgument(f"{text!r} has {name}={said}, which is no port: give {_GRAMMAR}")
+    return int(said)

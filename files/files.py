@@ -74,8 +74,8 @@ class AlluxioFiles:
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
-    def read(self, file: FileStatus, offset: int = 0, length: int | None = None) -> bytes:
-        """Read bytes of a file; all from ``offset`` on by default.
+    def read(self, file: FileStatus | str, offset: int = 0, length: int | None = None) -> bytes:
+        """Read bytes of a file, given by its status or its path; all from ``offset`` on by default.
 
         Raises
         ------
@@ -88,6 +88,7 @@ class AlluxioFiles:
         Unavailable
             When no way answers.
         """
+        file = self.status(file) if isinstance(file, str) else file
         _check_range(file, offset, length)
         left = max(0, file.length - offset)
         length = left if length is None else min(length, left)
@@ -161,8 +162,9 @@ class AlluxioFiles:
         """Read bytes of a file in the background."""
         return self._here.ahead.submit(self.read, file, offset, length)
 
-    def way(self, file: FileStatus) -> tuple[Way, str]:
-        """Tell by which way a file would be read now, and why."""
+    def way(self, file: FileStatus | str) -> tuple[Way, str]:
+        """Tell by which way a file, given by its status or its path, would be read now, and why."""
+        file = self.status(file) if isinstance(file, str) else file
         try:
             self._here.nearest(file)
         except NotHere as reason:

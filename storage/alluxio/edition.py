@@ -10,6 +10,7 @@ import requests
 
 from alluxio_lance.errors import Unavailable
 from alluxio_lance.files.address import AlluxioAddress
+from alluxio_lance.files.reasons import reason
 
 __all__ = ["Edition", "detect", "edition_of"]
 
@@ -46,7 +47,8 @@ def detect(address: AlluxioAddress) -> Edition:
             answer = session.get(f"http://{address.host}:{address.proxy}/api/v1/proxy/info", timeout=_PATIENCE)
         except requests.RequestException as error:
             raise Unavailable(
-                f"{where} does not answer ({error}): is it up? See `alluxio-lance alluxio status`", what="alluxio"
+                f"{where} does not answer ({reason(error)}): is it up? See `alluxio-lance alluxio status`",
+                what="alluxio",
             ) from error
     version = _version(answer)
     if version is None:

@@ -91,7 +91,7 @@ def test_the_file_is_looked_for_where_servers_look(nowhere, monkeypatch):
         ("files = 3", "the key `files` of .* is no text"),
         ("files =", "is no TOML"),
         ('files = "alluxio://h/?proxy=99999"', "names the port 99999"),
-        ('files = "alluxio://h/?worker=-1"', "names the port -1"),
+        ('files = "alluxio://h/?worker=-1"', "worker=-1, which is no port"),
         ('files = "alluxio://[::1/"', "is no address"),
         ('files = "alluxio://h/?user=a%0d%0aX:1"', "cannot be told the user"),
         ('files = "alluxio://h/?user=a/b"', "cannot be told the user"),

@@ -188,7 +188,7 @@ def test_two_writers_without_the_lock_do_lose_commits(cluster, address):
         ("alluxio:///x", "is no store"),
         ("s3://b/x", "is no store"),
         ("alluxio://h:x/f", "names no port"),
-        ("alluxio://h/f?proxy=x", "names no port"),
+        ("alluxio://h/f?proxy=x", "proxy=x, which is no port"),
         ("alluxio://h/f?nope=1", "unknown option"),
         ("alluxio://h/a b", "names no folder"),
     ],
