@@ -27,6 +27,7 @@ LOOKING = [
     ("whoami",),
     ("token", "list"),
     ("cache", "status"),
+    ("cache", "explain", NAME),
 ]
 """What a viewer may do."""
 CHANGING = [
@@ -60,6 +61,8 @@ CHANGING = [
     ("reconcile",),
     ("cache", "prefetch", NAME),
     ("cache", "evict", NAME),
+    ("cache", "load", NAME),
+    ("cache", "free", f"{NAME}@1.0.0"),
 ]
 """What a viewer may not."""
 ELSEWHERE = {

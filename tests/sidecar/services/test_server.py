@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from contextlib import suppress
 
 import grpc
@@ -168,6 +169,10 @@ def test_a_version_archived_before_it_could_be_loaded_is_said_so(call):
     branch = sidecar.manager.branch_resource("datasets", "a", "exp")
     sidecar.residency.open(branch).release()
     sidecar.manager.archive_resource("datasets", "a", "1.0.0")
+    # The node may have had it in memory, and lets go of it when it hears of the archive.
+    deadline = time.monotonic() + 60
+    while sidecar.residency.is_hot(old) and time.monotonic() < deadline:
+        time.sleep(0.01)
     with pytest.raises(Restoring, match="was archived before"):
         sidecar.residency.open(old)
     sidecar.manager.restore_resource("datasets", "a", "1.0.0")
