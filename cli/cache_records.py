@@ -8,7 +8,8 @@ from alluxio_lance.cli.records import moment
 from alluxio_lance.cli.ways_records import ways_record
 
 if TYPE_CHECKING:
-    from alluxio_lance.client.statistics import CacheStatistics, DiskStatistics, LeaseInfo, ResidentVersion
+    from alluxio_lance.client.statistics import CacheStatistics, LeaseInfo, ResidentVersion
+    from alluxio_lance.ways import DiskStatistics
 
 __all__ = ["cache_record"]
 

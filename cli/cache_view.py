@@ -16,7 +16,8 @@ from alluxio_lance.cli.look import cut, flowing, number, table, whole
 from alluxio_lance.cli.ways_view import percent_text, ways_text
 
 if TYPE_CHECKING:
-    from alluxio_lance.client.statistics import CacheStatistics, DiskStatistics, LeaseInfo, ResidentVersion
+    from alluxio_lance.client.statistics import CacheStatistics, LeaseInfo, ResidentVersion
+    from alluxio_lance.ways import DiskStatistics
 
 __all__ = ["cache_view", "hot_table"]
 

@@ -10,9 +10,9 @@ from alluxio_lance.client import wire
 from alluxio_lance.codes import PAGES, WAYS
 from alluxio_lance.layout import Pages
 from alluxio_lance.v1 import cache_pb2 as pb
-from alluxio_lance.ways import Way
+from alluxio_lance.ways import DiskStatistics, Way
 
-__all__ = ["CacheStatistics", "DiskStatistics", "LeaseInfo", "ResidentVersion", "read_statistics"]
+__all__ = ["CacheStatistics", "LeaseInfo", "ResidentVersion", "read_statistics"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,25 +57,6 @@ class LeaseInfo:
     command: str
     connections: int
     since: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DiskStatistics:
-    """What the node's disk keeps of segments; sizes in bytes, counters since the start."""
-
-    budget_bytes: int
-    """0: it keeps none."""
-    used_bytes: int
-    columns: int
-    """Columns that lie there wholly."""
-    hits: int
-    """Columns that a load found there."""
-    misses: int
-    """Columns that a load looked for and did not find."""
-    dropped_writes: int
-    """Columns that were not kept: the disk could not keep up or failed, or they are larger than the budget."""
-    corrupt: int
-    """Columns that were found there with other bytes than were written, and thrown away."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from typing import Any, Final, Self
 import requests
 
 from alluxio_lance.files.address import AlluxioAddress
+from alluxio_lance.files.information import ask
 from alluxio_lance.files.namespace import FileStatus
 
 __all__ = ["LocalBlocks", "NotHere"]
@@ -124,14 +125,10 @@ def _ask(address: AlluxioAddress) -> tuple[str, Mapping[str, Any]]:
     for host in _names_of_this_node(address):
         where = f"{host}:{address.worker}"
         try:
-            with requests.Session() as session:
-                # What an HTTP proxy of the site would answer is not of this node.
-                session.trust_env = False
-                answer = session.get(f"http://{where}/api/v1/worker/info", timeout=_PATIENCE, allow_redirects=False)
-            told = answer.json() if answer.status_code == requests.codes.ok else None
-        except (requests.RequestException, ValueError):
+            told = ask(host, address.worker, "worker", patience=_PATIENCE)
+        except requests.RequestException:
             continue
-        if isinstance(told, dict):
+        if told is not None:
             return where, told
     raise NotHere(f"no worker of Alluxio answers on this node, at port {address.worker}")
 

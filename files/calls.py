@@ -69,9 +69,7 @@ class Calls:
         self._spare: deque[http.client.HTTPConnection] = deque()
         # Who forgets to close leaves no warning and no socket.
         weakref.finalize(self, _close_all, self._spare)
-        # The S3 service reads the user out of the signature and does not verify it.
-        signature = f"AWS4-HMAC-SHA256 Credential={address.user}/20000101/us-east-1/s3/aws4_request"
-        self._headers = {"Authorization": f"{signature}, SignedHeaders=host, Signature=0"}
+        self._headers = {"Authorization": address.authorization}
 
     def once(
         self,

@@ -13,9 +13,8 @@ from alluxio_lance.sidecar.disk import NO_DISK, DiskTier
 from alluxio_lance.sidecar.loader import HotColumn, load
 from alluxio_lance.sidecar.plan import Plan
 from alluxio_lance.sidecar.reading import Versions
-from alluxio_lance.sidecar.statistics import DiskStatistics
 from alluxio_lance.values import Version
-from alluxio_lance.ways import CacheShare, Way, bytes_by_way
+from alluxio_lance.ways import CacheShare, DiskStatistics, Way, bytes_by_way
 
 __all__ = ["Loaded", "Loading", "Wish"]
 

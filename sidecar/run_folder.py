@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import stat
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Final, Self
 
 from alluxio_lance.address import Address
 from alluxio_lance.errors import AlreadyExists, InvalidArgument, PermissionDenied, Unavailable
+from alluxio_lance.sidecar.locking import take_lock
 
 __all__ = ["RunFolder"]
 
@@ -55,7 +55,7 @@ class RunFolder:
         _check_length(Address(path))
         descriptor = _open_private(path, 0o711 if shared else 0o700)
         try:
-            lock = _take_lock(path, descriptor)
+            lock = take_lock(descriptor, lambda pid: _taken(path, pid))
         except BaseException:
             os.close(descriptor)
             raise
@@ -152,18 +152,9 @@ def _not_private(path: Path, why: str) -> PermissionDenied:
     )
 
 
-def _take_lock(path: Path, folder: int) -> int:
-    lock = os.open("lock", os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=folder)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
-    except BlockingIOError as error:
-        pid = os.pread(lock, 32, 0).decode("ascii", "replace").strip() or "unknown"
-        os.close(lock)
-        raise AlreadyExists(
-            f"a sidecar (process {pid}) runs in {path} already - use it, stop it, or give this one another run_dir "
-            "(ALLUXIO_LANCE_RUN_DIR)",
-            pid=pid,
-        ) from error
-    return lock
+def _taken(path: Path, pid: str) -> AlreadyExists:
+    return AlreadyExists(
+        f"a sidecar (process {pid}) runs in {path} already - use it, stop it, or give this one another run_dir "
+        "(ALLUXIO_LANCE_RUN_DIR)",
+        pid=pid,
+    )

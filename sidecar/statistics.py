@@ -8,9 +8,9 @@ from datetime import datetime
 from enum import StrEnum
 
 from alluxio_lance.layout import Pages
-from alluxio_lance.ways import Way
+from alluxio_lance.ways import DiskStatistics, Way
 
-__all__ = ["CacheStatistics", "DiskStatistics", "ResidentVersion", "Role", "Status"]
+__all__ = ["CacheStatistics", "ResidentVersion", "Role", "Status"]
 
 
 class Role(StrEnum):
@@ -60,25 +60,6 @@ class ResidentVersion:
     cached_percent: int | None = None
     """How much of the version lay in Alluxio's cache at the end of the last load, 0 to 100; None: there is no such cache,
     the load did not need it, or it did not answer."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DiskStatistics:
-    """What this node's disk keeps of segments, and counts since the start."""
-
-    budget_bytes: int
-    """0: it keeps none."""
-    used_bytes: int
-    columns: int
-    """Columns that lie there wholly."""
-    hits: int
-    """Columns that a load found there."""
-    misses: int
-    """Columns that a load looked for and did not find."""
-    dropped_writes: int
-    """Columns that were not kept: the disk could not keep up or failed, or they are larger than the budget."""
-    corrupt: int
-    """Columns that were found there with other bytes than were written, and thrown away."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

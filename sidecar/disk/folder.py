@@ -7,7 +7,6 @@ left, and what has a digest as its name is whole.
 
 from __future__ import annotations
 
-import fcntl
 import itertools
 import os
 import re
@@ -25,6 +24,7 @@ import structlog
 
 from alluxio_lance.errors import AlreadyExists, PermissionDenied, Unavailable
 from alluxio_lance.sidecar.disk.entry import Entry
+from alluxio_lance.sidecar.locking import take_lock
 
 __all__ = ["INDEX", "DiskFolder", "flush", "segment_file"]
 
@@ -187,17 +187,16 @@ def _read(folder: Path) -> Entry:
 
 
 def _take_lock(path: Path) -> int:
-    lock = os.open(path / "lock", os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
-    except BlockingIOError as error:
-        pid = os.pread(lock, 32, 0).decode("ascii", "replace").strip() or "unknown"
-        os.close(lock)
-        raise AlreadyExists(
-            f"a sidecar (process {pid}) keeps its disk tier in {path} already - give this one another disk_dir "
-            "(ALLUXIO_LANCE_DISK_DIR), or set its disk_budget to 0",
-            pid=pid,
-        ) from error
-    return lock
+        return take_lock(folder, lambda pid: _taken(path, pid))
+    finally:
+        os.close(folder)
+
+
+def _taken(path: Path, pid: str) -> AlreadyExists:
+    return AlreadyExists(
+        f"a sidecar (process {pid}) keeps its disk tier in {path} already - give this one another disk_dir "
+        "(ALLUXIO_LANCE_DISK_DIR), or set its disk_budget to 0",
+        pid=pid,
+    )

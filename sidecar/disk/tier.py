@@ -22,8 +22,8 @@ from alluxio_lance.sidecar.disk.reading import Found, read_columns
 from alluxio_lance.sidecar.disk.writing import Abandoned, write_column
 from alluxio_lance.sidecar.fill.column import HotColumn
 from alluxio_lance.sidecar.plan import Plan
-from alluxio_lance.sidecar.statistics import DiskStatistics
 from alluxio_lance.values import Version
+from alluxio_lance.ways import DiskStatistics
 
 __all__ = ["NO_DISK", "DiskTier"]
 

@@ -23,10 +23,11 @@ from alluxio_lance.sidecar.services.happenings import Happenings
 from alluxio_lance.sidecar.services.ports import Journal, Managers
 from alluxio_lance.sidecar.services.progress import worked
 from alluxio_lance.sidecar.services.returning import restoring
-from alluxio_lance.sidecar.statistics import DiskStatistics, ResidentVersion
+from alluxio_lance.sidecar.statistics import ResidentVersion
 from alluxio_lance.v1 import cache_pb2 as pb
 from alluxio_lance.v1.cache_pb2_grpc import CacheServicer
 from alluxio_lance.values import Progress, State, Verb, Version
+from alluxio_lance.ways import DiskStatistics
 
 __all__ = ["Cache"]
 

@@ -1,4 +1,4 @@
-"""The values of how bytes come near: by which way each file of a version was or would be read, and how much is cached."""
+"""The values of how bytes come near: by which way each file of a version was or would be read, and how much is kept where."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["CacheShare", "Explanation", "FileWay", "Way", "bytes_by_way"]
+__all__ = ["CacheShare", "DiskStatistics", "Explanation", "FileWay", "Way", "bytes_by_way"]
 
 
 class Way(StrEnum):
@@ -53,6 +53,25 @@ class CacheShare:
     def percent(self) -> int:
         """The share, 0 to 100, rounded down; an empty version is all there."""
         return 100 * self.cached_bytes // self.bytes if self.bytes else 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskStatistics:
+    """What this node's disk keeps of segments, and counts since the start."""
+
+    budget_bytes: int
+    """0: it keeps none."""
+    used_bytes: int
+    columns: int
+    """Columns that lie there wholly."""
+    hits: int
+    """Columns that a load found there."""
+    misses: int
+    """Columns that a load looked for and did not find."""
+    dropped_writes: int
+    """Columns that were not kept: the disk could not keep up or failed, or they are larger than the budget."""
+    corrupt: int
+    """Columns that were found there with other bytes than were written, and thrown away."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

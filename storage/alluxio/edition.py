@@ -10,6 +10,7 @@ import requests
 
 from alluxio_lance.errors import Unavailable
 from alluxio_lance.files.address import AlluxioAddress
+from alluxio_lance.files.information import ask
 from alluxio_lance.files.reasons import reason
 
 __all__ = ["Edition", "detect", "edition_of"]
@@ -40,18 +41,15 @@ def detect(address: AlluxioAddress) -> Edition:
         When it does not answer, or not as a proxy of Alluxio whose REST service is on.
     """
     where = f"the proxy of Alluxio at {address.host}:{address.proxy}"
-    with requests.Session() as session:
-        # What an HTTP proxy of the site would answer is not Alluxio's.
-        session.trust_env = False
-        try:
-            answer = session.get(f"http://{address.host}:{address.proxy}/api/v1/proxy/info", timeout=_PATIENCE)
-        except requests.RequestException as error:
-            raise Unavailable(
-                f"{where} does not answer ({reason(error)}): is it up? See `alluxio-lance alluxio status`",
-                what="alluxio",
-            ) from error
-    version = _version(answer)
-    if version is None:
+    try:
+        told = ask(address.host, address.proxy, "proxy", patience=_PATIENCE)
+    except requests.RequestException as error:
+        raise Unavailable(
+            f"{where} does not answer ({reason(error)}): is it up? See `alluxio-lance alluxio status`",
+            what="alluxio",
+        ) from error
+    version = (told or {}).get("version")
+    if not isinstance(version, str) or not version:
         raise Unavailable(
             f"{where} does not tell its version: start it with alluxio.proxy.s3.v2.version.enabled=false, since the "
             "second version of its S3 service swallows every other call",
@@ -65,12 +63,3 @@ def edition_of(version: str) -> Edition:
     number = re.match(r"\d+", version)
     dora = number is not None and int(number[0]) >= _FIRST_DORA
     return Edition(version=version, dora=dora, lacks=_LACKS if dora else ())
-
-
-def _version(answer: requests.Response) -> str | None:
-    try:
-        told = answer.json() if answer.ok else None
-    except ValueError:
-        return None
-    version = told.get("version") if isinstance(told, dict) else None
-    return version if isinstance(version, str) and version else None

@@ -59,9 +59,7 @@ class Uploads:
         self._bucket = address.folder.strip("/").partition("/")[0]
         self._url = f"{address.s3}/{self._bucket}"
         self._where = f"the S3 service of Alluxio at {address.host}:{address.proxy}"
-        # The service reads the user out of the signature and does not verify it.
-        scope = f"{address.user}/19700101/us-east-1/s3/aws4_request"
-        self._headers = {"Authorization": f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=unused"}
+        self._headers = {"Authorization": address.authorization}
 
     def open_below(self, folder: str) -> list[Upload]:
         """List the uploads of files below a folder of the namespace, sorted by path; none in a bucket that is not there.
@@ -71,8 +69,8 @@ class Uploads:
         Unavailable
             When the service does not answer, or not with a list.
         """
-        with self._faults():
-            answer = requests.get(f"{self._url}?uploads", headers=self._headers, timeout=_TIMEOUT)
+        with self._session() as session:
+            answer = session.get(f"{self._url}?uploads", timeout=_TIMEOUT)
             if answer.status_code == _GONE:
                 return []
             answer.raise_for_status()
@@ -93,13 +91,8 @@ class Uploads:
             When the service does not answer, or refuses.
         """
         key = upload.path.removeprefix(f"/{self._bucket}/")
-        with self._faults():
-            answer = requests.delete(
-                f"{self._url}/{quote(key)}",
-                params={"uploadId": upload.id},
-                headers=self._headers,
-                timeout=_TIMEOUT,
-            )
+        with self._session() as session:
+            answer = session.delete(f"{self._url}/{quote(key)}", params={"uploadId": upload.id}, timeout=_TIMEOUT)
             if answer.status_code != _GONE:
                 answer.raise_for_status()
 
@@ -111,9 +104,14 @@ class Uploads:
             return 0
 
     @contextmanager
-    def _faults(self) -> Iterator[None]:
+    def _session(self) -> Iterator[requests.Session]:
+        """Give what calls the service, and make ours of its errors."""
         try:
-            yield
+            with requests.Session() as session:
+                # What an HTTP proxy of the site would answer is not Alluxio's; nor would it know this user.
+                session.trust_env = False
+                session.headers.update(self._headers)
+                yield session
         except (requests.RequestException, ET.ParseError) as error:
             raise Unavailable(
                 f"{self._where} does not tell of open uploads ({error}): see `alluxio-lance alluxio status`",

@@ -14,6 +14,7 @@ import requests
 from alluxio_lance.errors import NotFound, Unavailable
 from alluxio_lance.files.address import AlluxioAddress
 from alluxio_lance.files.blocks import LocalBlocks, NotHere
+from alluxio_lance.files.information import ask
 from alluxio_lance.files.namespace import FileStatus, Namespace
 from alluxio_lance.files.reasons import reason
 from alluxio_lance.storage.place import Near
@@ -117,25 +118,21 @@ def block_bytes(address: AlluxioAddress) -> int:
     Unavailable
         When it does not answer.
     """
-    where = f"http://{address.host}:{address.proxy}/api/v1/proxy/info"
+    where = f"the proxy of Alluxio at {address.host}:{address.proxy}"
     try:
-        with requests.Session() as session:
-            # What an HTTP proxy of the site would answer is not Alluxio's.
-            session.trust_env = False
-            answer = session.get(where, timeout=_TIMEOUT)
-        answer.raise_for_status()
-        said = answer.json().get("configuration", {}).get(_BLOCK)
-    except (requests.RequestException, ValueError) as error:
+        told, why = ask(address.host, address.proxy, "proxy", patience=_TIMEOUT), "what answers is no Alluxio"
+    except requests.RequestException as error:
+        told, why = None, reason(error)
+    if told is None:
         raise Unavailable(
-            f"the proxy of Alluxio at {address.host}:{address.proxy} does not say how large its blocks are ({reason(error)}): "
-            "is it up? See `alluxio-lance alluxio status`",
+            f"{where} does not say how large its blocks are ({why}): is it up? See `alluxio-lance alluxio status`",
             what="alluxio",
-        ) from error
+        )
+    said = (told.get("configuration") or {}).get(_BLOCK)
     parts = _SIZE.fullmatch(str(said or _DEFAULT_BLOCK))
     if parts is None:
         raise Unavailable(
-            f"the proxy of Alluxio at {address.host}:{address.proxy} says {said!r} of {_BLOCK}, which is no size: "
-            "set it to bytes, such as 67108864",
+            f"{where} says {said!r} of {_BLOCK}, which is no size: set it to bytes, such as 67108864",
             what="alluxio",
         )
     return int(parts["count"]) << _UNITS[parts["unit"].upper()]

@@ -16,6 +16,7 @@ from obstore.store import S3Store
 
 from alluxio_lance.errors import NotFound, Unavailable
 from alluxio_lance.files.address import AlluxioAddress
+from alluxio_lance.files.information import ask
 from alluxio_lance.files.namespace import Namespace
 
 __all__ = ["WRITE_TYPE", "Tier", "honours_conditions", "proxy_configuration", "tier"]
@@ -126,10 +127,6 @@ def tier(address: AlluxioAddress, configuration: Mapping[str, Any]) -> Tier | No
 
 
 def _ask(host: str, port: int, name: str) -> dict[str, Any] | None:
-    with suppress(requests.RequestException, ValueError), requests.Session() as session:
-        # What an HTTP proxy of the site would answer is not Alluxio's.
-        session.trust_env = False
-        answer = session.get(f"http://{host}:{port}/api/v1/{name}/info", timeout=_PATIENCE)
-        told = answer.json() if answer.ok else None
-        return told if isinstance(told, dict) else None
+    with suppress(requests.RequestException):
+        return ask(host, port, name, patience=_PATIENCE)
     return None

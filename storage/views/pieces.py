@@ -30,11 +30,6 @@ class Piece:
         return self.first + len(self.fragments)
 
     @property
-    def rows(self) -> int:
-        """Rows that are left in them."""
-        return sum(fragment.rows for fragment in self.fragments)
-
-    @property
     def paths(self) -> list[str]:
         """All their files."""
         return [path for fragment in self.fragments for path in fragment.paths]

@@ -21,11 +21,11 @@ from alluxio_lance.cli.version_view import version_view
 from alluxio_lance.cli.views import deleted_view, list_view
 from alluxio_lance.cli.ways_records import explanation_record
 from alluxio_lance.cli.ways_view import explain_view
-from alluxio_lance.client.statistics import CacheStatistics, DiskStatistics, ResidentVersion
+from alluxio_lance.client.statistics import CacheStatistics, ResidentVersion
 from alluxio_lance.governance import Decision, GateResult, Identity, Promotion, PromotionState, Token, Verdict
 from alluxio_lance.upkeep import Action, Planned, PolicyPlan, StorageReport, VersionStorage
 from alluxio_lance.values import Event, Finding, Kind, Outcome, Resource, State, Verb, Version
-from alluxio_lance.ways import CacheShare, Explanation, FileWay, Way
+from alluxio_lance.ways import CacheShare, DiskStatistics, Explanation, FileWay, Way
 
 NOW = datetime(2026, 5, 17, 12, tzinfo=UTC)
 SCHEMA = pa.schema([("id", pa.int64())]).serialize().to_pybytes()

@@ -17,6 +17,7 @@ from typing import Any, Final, Self
 import requests
 
 from alluxio_lance.errors import AlreadyExists, Conflict, InvalidArgument, NotFound, Unavailable
+from alluxio_lance.files.information import ask
 from alluxio_lance.storage.alluxio.cluster.flags import MAIN_CLASSES, jvm_flags, logging_configuration, properties
 from alluxio_lance.storage.alluxio.cluster.jars import class_path, java
 from alluxio_lance.storage.alluxio.cluster.nodes import Node, start, stop
@@ -229,11 +230,9 @@ class Cluster:
     @staticmethod
     def _info(name: str, port: int) -> dict[str, Any] | None:
         try:
-            answer = requests.get(f"http://localhost:{port}/api/v1/{name}/info", timeout=_ANSWER)
-            found: dict[str, Any] = answer.json() if answer.ok else {}
-        except (requests.RequestException, ValueError):
+            return ask("localhost", port, name, patience=_ANSWER) or None
+        except requests.RequestException:
             return None
-        return found or None
 
     def _log(self, name: str) -> Path:
         return self.plan.folder / "logs" / f"{name}.out"
