@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 
 import pyarrow as pa
 
@@ -19,7 +20,7 @@ from alluxio_lance.sidecar.memfd import HUGE_PAGE, choose_pages, free_huge_bytes
 from alluxio_lance.sidecar.plan import ColumnPlan, Plan
 from alluxio_lance.values import Progress
 
-__all__ = ["HotColumn", "load"]
+__all__ = ["HotColumn", "load", "load_units"]
 
 
 def load(
@@ -60,12 +61,45 @@ def load(
     Corrupt
         When the store gives other rows or types than the version has.
     """
-    run = _Run(reader, plan, Account(room), prefer, on_progress, cancelled)
-    try:
-        return run.load()
-    except BaseException:
-        run.undo()
-        raise
+    with ThreadPoolExecutor(1, "alluxio-lance-allocate") as pool:
+        run = _Run(reader, plan, Account(room), pool, prefer, on_progress, cancelled)
+        try:
+            run.load()
+            return [filling.done() for filling in run.filled]
+        except BaseException:
+            run.undo()
+            raise
+
+
+def load_units(
+    reader: TableReader,
+    plan: Plan,
+    start: int,
+    room: Room,
+    *,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> list[list[HotColumn]]:
+    """Load some of a version's rows in one pass and return the columns of each unit; errors as of `load`.
+
+    Units lie on 4 KiB pages: they are joined in any order, also with such that would have found no huge page free.
+
+    Parameters
+    ----------
+    plan
+        Of these rows, with units in place of shards.
+    start
+        The first row.
+    """
+    rows = start, start + plan.num_rows
+    with ThreadPoolExecutor(1, "alluxio-lance-allocate") as pool:
+        run = _Run(reader, plan, Account(room), pool, Pages.SMALL, None, cancelled, rows)
+        try:
+            run.load()
+            columns = [filling.each() for filling in run.filled]
+            return [[column[unit] for column in columns] for unit in range(plan.shards)]
+        except BaseException:
+            run.undo()
+            raise
 
 
 class _Run:
@@ -74,28 +108,35 @@ class _Run:
         reader: TableReader,
         plan: Plan,
         account: Account,
+        pool: Executor,
         prefer: Pages,
         on_progress: OnProgress | None,
         cancelled: Callable[[], bool],
+        rows: tuple[int, int] | None = None,
     ) -> None:
         self._reader = reader
         self._plan = plan
         self._account = account
+        self._pool = pool
         self._prefer = prefer
         self._on_progress = on_progress
         self._cancelled = cancelled
+        self._rows = rows
         self._fillings: dict[str, ColumnFilling] = {}
         self._copied = 0
 
-    def load(self) -> list[HotColumn]:
+    @property
+    def filled(self) -> list[ColumnFilling]:
+        """The columns, in the order of the plan."""
+        return [self._fillings[column.name] for column in self._plan.columns]
+
+    def load(self) -> None:
         self._start(self._plan.columns)
         again = self._fill(list(self._fillings.values()))
         if again:
             self._start([filling.column.as_arrow() for filling in again])
             self._fill([self._fillings[filling.column.name] for filling in again])
-        hot = [self._fillings[column.name].done() for column in self._plan.columns]
-        self._account.settle(sum(column.bytes for column in hot))
-        return hot
+        self._account.settle(sum(filling.taken for filling in self.filled))
 
     def undo(self) -> None:
         for filling in self._fillings.values():
@@ -103,7 +144,7 @@ class _Run:
         self._account.settle(0)
 
     def _start(self, columns: Sequence[ColumnPlan]) -> None:
-        """Claim the memory of all columns, then take that of the FIXED ones."""
+        """Claim the memory of all columns, then have that of the FIXED ones taken, in the order in which rows come."""
         fresh = []
         pool = free_huge_bytes()
         need = huge = 0
@@ -115,10 +156,13 @@ class _Run:
                 huge += filling.need
             fresh.append(filling)
         self._account.reserve(need, huge=huge)
-        for filling in fresh:
-            self._fillings[filling.column.name] = filling
-            if filling.column.shape.kind is ColumnKind.FIXED:
-                filling.allocate()
+        self._fillings |= {filling.column.name: filling for filling in fresh}
+        fixed = [filling for filling in fresh if filling.column.shape.kind is ColumnKind.FIXED]
+        for filling in fixed:
+            filling.allocate_huge()
+        for shard in range(self._plan.shards):
+            for filling in fixed:
+                filling.begin(shard, self._pool)
 
     def _pages(self, column: ColumnPlan, pool: int) -> Pages:
         plan = self._plan
@@ -173,7 +217,7 @@ class _Run:
         """Cut the stream of batches at the borders of shards."""
         rows = 0
         checked: pa.Schema | None = None
-        for batch in self._reader.batches([column.name for column in columns]):
+        for batch in self._reader.batches([column.name for column in columns], rows=self._rows):
             if self._cancelled():
                 raise Unavailable(f"the load of {self._plan.label} was cancelled - open it again", what="load")
             if checked is None or not batch.schema.equals(checked):

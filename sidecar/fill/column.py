@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections.abc import Sequence
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from typing import Final
 
 import pyarrow as pa
 
 from alluxio_lance.errors import NoSpace
-from alluxio_lance.layout import Column, Pages, Segment
+from alluxio_lance.layout import Column, Pages
 from alluxio_lance.sidecar.fill import WRITERS, SegmentWriter
+from alluxio_lance.sidecar.fill.writer import Filled
 from alluxio_lance.sidecar.memfd import choose_pages, page_bytes
 from alluxio_lance.sidecar.plan import ColumnPlan, Plan
 
@@ -45,53 +48,60 @@ class ColumnFilling:
         """Bytes expected in all."""
         self._plan = plan
         self._writers: dict[int, SegmentWriter] = {}
-        self._segments: list[Segment] = []
-        self._descriptors: list[int] = []
-        self._nulls = 0
-        self._bytes = 0
+        self._coming: dict[int, Future[SegmentWriter]] = {}
+        """Writers whose memory another thread takes."""
+        self._filled: list[Filled] = []
 
     @property
     def taken(self) -> int:
         """Bytes taken so far."""
-        return self._bytes + sum(writer.taken for writer in self._writers.values())
+        return sum(filled.bytes for filled in self._filled) + sum(writer.taken for writer in self._writers.values())
 
-    def allocate(self) -> None:
-        """Take the memory of all values of a FIXED column at once, so that a lack of it shows before any work."""
+    def allocate_huge(self) -> None:
+        """Take the memory of all values at once where it is reserved huge pages: there are others to fall back to."""
+        if self.pages is not Pages.HUGE:
+            return
         try:
             for shard in range(self._plan.shards):
-                self._open(shard)
+                self._writers[shard] = self._open(shard)
         except NoSpace:
-            if self.pages is not Pages.HUGE:
-                raise
             # Somebody else took the reserved pages since they were counted.
             self.close()
             self.pages = choose_pages(self._plan.shard_rows * self.column.row_bytes, Pages.TRANSPARENT)
             self.need = self._plan.need_of(self.column, page_bytes(self.pages))
-            self.allocate()
+
+    def begin(self, shard: int, pool: Executor) -> None:
+        """Have another thread take the memory of a shard's values; a lack of it shows when its first rows come."""
+        if shard not in self._writers:
+            self._coming[shard] = pool.submit(self._open, shard)
 
     def _open(self, shard: int) -> SegmentWriter:
         name = f"alluxio-lance:{self._plan.label}:{self.column.name}:{shard}"
         kind = self.column.shape.kind
-        writer = WRITERS[kind](self.column, self._plan.rows_of(shard), name, self.pages)
-        self._writers[shard] = writer
-        return writer
+        return WRITERS[kind](self.column, self._plan.rows_of(shard), name, self.pages)
 
     def append(self, shard: int, array: pa.Array) -> int:
         """Copy rows into a shard and return the bytes copied."""
-        writer = self._writers.get(shard) or self._open(shard)
+        writer = self._writers.get(shard)
+        if writer is None:
+            coming = self._coming.pop(shard, None)
+            writer = self._writers[shard] = self._open(shard) if coming is None else coming.result()
         return writer.append(array)
 
     def finish(self, shard: int) -> None:
         """Seal a shard that has all its rows."""
-        filled = self._writers[shard].finish(next(segment_ids))
+        self._filled.append(self._writers[shard].finish(next(segment_ids)))
         del self._writers[shard]
-        self._descriptors.append(filled.fd)
-        self._segments.append(filled.segment)
-        self._nulls += filled.nulls
-        self._bytes += filled.bytes
 
     def done(self) -> HotColumn:
         """Return what was filled; the descriptors are the caller's now."""
+        return self._hot(self._filled)
+
+    def each(self) -> list[HotColumn]:
+        """Return what was filled, each shard as a column of its own; the descriptors are the caller's now."""
+        return [self._hot([filled]) for filled in self._filled]
+
+    def _hot(self, filled: Sequence[Filled]) -> HotColumn:
         shape = self.column.shape
         column = Column(
             name=self.column.name,
@@ -99,19 +109,22 @@ class ColumnFilling:
             dtype=shape.dtype,
             shape=shape.shape,
             nullable=self.column.field.nullable,
-            null_count=self._nulls,
+            null_count=sum(each.nulls for each in filled),
             schema=self.column.schema,
-            segments=tuple(self._segments),
+            segments=tuple(each.segment for each in filled),
         )
-        return HotColumn(column, tuple(self._descriptors), self._bytes)
+        return HotColumn(column, tuple(each.fd for each in filled), sum(each.bytes for each in filled))
 
     def close(self) -> None:
         """Free everything."""
+        # The last first: what waits must be gone before what runs is waited for.
+        for coming in reversed(self._coming.values()):
+            if not coming.cancel() and coming.exception() is None:
+                coming.result().close()
+        self._coming.clear()
         for writer in self._writers.values():
             writer.close()
-        for fd in self._descriptors:
-            os.close(fd)
+        for filled in self._filled:
+            os.close(filled.fd)
         self._writers.clear()
-        self._descriptors.clear()
-        self._segments.clear()
-        self._nulls = self._bytes = 0
+        self._filled.clear()

@@ -12,6 +12,7 @@ from alluxio_lance.errors import Corrupt, NoSpace, Unavailable
 from alluxio_lance.layout import ColumnKind, Pages
 from alluxio_lance.sidecar import loader as module
 from alluxio_lance.sidecar.budget import Budget
+from alluxio_lance.sidecar.fill.column import ColumnFilling
 from alluxio_lance.sidecar.loader import load
 from alluxio_lance.sidecar.memfd import HUGE_PAGE
 from alluxio_lance.sidecar.plan import make_plan
@@ -160,6 +161,25 @@ def test_a_refusal_of_the_kernel_is_no_space_and_leaves_nothing(column, table_do
     assert (budget.used, memfds()) == (0, [])
 
 
+@pytest.mark.parametrize("broken", [0, 2, 5])
+def test_a_shard_without_memory_ends_the_load_and_frees_all_others(broken, table_double, budget, memfds, monkeypatch):
+    """Memory is taken ahead of the rows: what was taken for shards that never come goes back, too."""
+    start = ColumnFilling._open
+
+    def opened(filling, shard):
+        if shard == broken:
+            raise NoSpace("no memory", need=1)
+        return start(filling, shard)
+
+    monkeypatch.setattr(ColumnFilling, "_open", opened)
+    table = _wide(96)
+    plan = _plan(table, shard_bytes=16 * MIB)
+    assert plan.shards == 6
+    with pytest.raises(NoSpace, match="no memory"):
+        load(table_double(table), plan, budget)
+    assert (budget.used, memfds()) == (0, [])
+
+
 def test_segments_have_ids_of_their_own(load_table):
     """No two segments of one run have the same id."""
     ids = [s.id for _ in range(2) for hot in load_table(_table()) for s in hot.column.segments]
@@ -216,7 +236,7 @@ def test_long_strings_lie_on_transparent_pages(transparent_pages, load_table, re
     room = Budget(1 << 30, available=lambda: 1 << 40)
 
     class Reader:
-        def batches(self, columns, *, batch_bytes=0):
+        def batches(self, columns, *, rows=None, batch_bytes=0):
             return iter(table.to_batches(max_chunksize=999))
 
     (hot,) = load(Reader(), plan, room, prefer=Pages.TRANSPARENT)
