@@ -72,7 +72,7 @@ def up(
         Option(
             "--option",
             metavar="KEY=VALUE",
-            help="A property of the under-store, such as alluxio.underfs.s3.endpoint=…; repeat it.",
+            help="A property of the under-store, such as alluxio.underfs.s3.endpoint=…; KEY=@FILE takes what is in a file, as is right for secrets; repeat it.",
             show_default=False,
         ),
     ] = None,
@@ -181,4 +181,10 @@ def _pair(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise InvalidArgument(f"--option {text!r} is no KEY=VALUE")
-    return key, value
+    if not value.startswith("@"):
+        return key, value
+    try:
+        # Everybody on the machine can read a command line.
+        return key, Path(value[1:]).read_text(encoding="utf-8").rstrip("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidArgument(f"--option {key}: {value[1:]} cannot be read: {error}") from None

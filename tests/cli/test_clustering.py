@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from alluxio_lance.cli.clustering import _pair
 from alluxio_lance.errors import Unavailable
 from alluxio_lance.storage.alluxio.cluster import Ports
 from alluxio_lance.storage.alluxio.cluster.jars import class_path, java
@@ -82,11 +83,19 @@ def test_an_alluxio_is_started_looked_at_mounted_and_stopped(tmp_path, monkeypat
         (["up", "--block", "0"], "--block"),
         (["up", "--port-base", "70000"], "--port-base"),
         (["up", "--option", "x"], "KEY=VALUE"),
+        (["up", "--option", "s3a.secretKey=@/nowhere/secret"], "/nowhere/secret cannot be read"),
     ],
 )
 def test_a_wrong_option_is_named(words, said, tmp_path):
     """With exit code 2, before anything is started."""
     assert said in Command([])("alluxio", *words, "--folder", tmp_path, code=2).stderr
+
+
+def test_a_secret_is_taken_from_a_file(tmp_path):
+    """The value is what is in it, without the line's end."""
+    (tmp_path / "secret").write_text("a=b@c\n")
+    assert _pair(f"s3a.secretKey=@{tmp_path}/secret") == ("s3a.secretKey", "a=b@c")
+    assert _pair("s3a.accessKeyId=a=b") == ("s3a.accessKeyId", "a=b")
 
 
 def test_another_under_store_is_refused(tmp_path):
