@@ -158,6 +158,11 @@ def _greet(out: Console, sidecar: Sidecar, seconds: float) -> None:
             ("next", Text(f"{_command(address)} register datasets/NAME DATA", style="cyan")),
         ],
     )
+    if sidecar.silence:
+        out.print(Text.assemble(("  tables cannot be reached now", "bold yellow"), f": {sidecar.silence}"))
+        out.print(
+            Text("  what is on this node's disk is served; see `alluxio-lance doctor --store URI`", style="yellow")
+        )
     out.print(Text.assemble((READY, "bold green"), f" after {duration(seconds)}; Ctrl-C ends it"))
     out.file.flush()
 

@@ -86,6 +86,23 @@ def test_a_signal_ends_it_gracefully(spawn, tmp_path, number):
     assert not list(run_dir.glob("*.sock"))
 
 
+def test_a_store_that_is_silent_is_said(spawn, tmp_path):
+    """It starts all the same: what lies on the node's disk is served."""
+    options = ["--root", tmp_path / "root", "--run-dir", tmp_path / "run", "--memory-budget", "64MiB"]
+    store = ["--store", "alluxio://localhost:1/x?proxy=1"]
+    child = spawn("up", *options, *store, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    lines = []
+    for line in child.stdout:
+        lines.append(line)
+        if line.startswith("ready"):
+            break
+    child.send_signal(signal.SIGTERM)
+    child.communicate(timeout=30)
+    said = " ".join("".join(lines).split())
+    assert "tables cannot be reached now: the proxy of Alluxio at localhost:1 does not answer" in said
+    assert "doctor --store" in said
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [

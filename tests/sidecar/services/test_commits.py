@@ -18,6 +18,7 @@ from alluxio_lance.sidecar.commits import log_commits
 def test_it_is_said_once_how_commits_are_kept_apart(request, store, level, says):
     """Nothing of a folder; a store that does not answer just now stops nothing, since the lock is held anyway."""
     with capture_logs() as said:
-        log_commits(request.getfixturevalue(store) if store == "alluxio" else store)
+        silence = log_commits(request.getfixturevalue(store) if store == "alluxio" else store)
     assert [each["log_level"] for each in said] == ([level] if level else [])
     assert all(says in each["event"] for each in said)
+    assert bool(silence) == (level == "warning")
