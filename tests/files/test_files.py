@@ -63,14 +63,14 @@ def test_what_the_worker_dropped_comes_over_the_network_and_is_near_again(cluste
     """Reading a block brings it back into the worker, as a whole; an open one is readable all the time."""
     assert files.read(blocks, 0, 5) == DATA[:5]
     files.namespace.free(blocks.path)
-    assert files.namespace.await_cached(blocks.path, percent=0, patience=20)
+    assert files.namespace.await_cached(blocks.path, percent=0, patience=30)
     assert files.read(blocks) == DATA
     assert [*files.ways()] == [Way.SHORT_CIRCUIT]
     with AlluxioFiles.connect(cluster.uri) as fresh:
         assert fresh.way(blocks)[0] is Way.ENDPOINT
         assert fresh.read(blocks) == DATA
         assert fresh.ways() == {Way.ENDPOINT: len(DATA)}
-        assert fresh.namespace.await_cached(blocks.path, percent=100, patience=20)
+        assert fresh.namespace.await_cached(blocks.path, percent=100, patience=30)
         assert fresh.read(blocks) == DATA
         assert fresh.ways() == {Way.SHORT_CIRCUIT: len(DATA), Way.ENDPOINT: len(DATA)}
 

@@ -38,10 +38,10 @@ def test_what_is_freed_leaves_the_cache_and_stays_below(namespace):
     """Reading it brings it back."""
     put(namespace, "/t/f", b"x" * 1000)
     namespace.free("/t/f")
-    assert namespace.await_cached("/t/f", percent=0, patience=10)
+    assert namespace.await_cached("/t/f", percent=0, patience=30)
     with namespace._client.open("/t/f", "r") as file:
         assert file.read() == b"x" * 1000
-    assert namespace.await_cached("/t/f", percent=100, patience=10)
+    assert namespace.await_cached("/t/f", percent=100, patience=30)
 
 
 def test_a_pin_is_set_and_taken_off(namespace):

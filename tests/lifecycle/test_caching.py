@@ -53,7 +53,7 @@ def three(manager):
     return manager
 
 
-def percents(manager, wanted=lambda _: True, patience=10.0):
+def percents(manager, wanted=lambda _: True, patience=30.0):
     """How much of each data file is cached, by path, as soon as it is as wanted, or in the end."""
     deadline = time.monotonic() + patience
     while True:

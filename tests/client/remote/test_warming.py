@@ -42,7 +42,7 @@ def cache(sidecar):
         yield cache
 
 
-def percents(manager, wanted=lambda _: True, patience=20.0):
+def percents(manager, wanted=lambda _: True, patience=30.0):
     """Map versions to how much of them is cached, as soon as it is as wanted, or in the end: workers free in their time."""
     deadline = time.monotonic() + patience
     while True:

@@ -55,7 +55,7 @@ def fill(store, location, versions, count):
     return number
 
 
-def until(look, wanted, patience=10.0):
+def until(look, wanted, patience=30.0):
     """Wait until something is so, since workers tell the master a moment later; return what it is in the end."""
     deadline = time.monotonic() + patience
     while not wanted(found := look()) and time.monotonic() < deadline:

@@ -68,7 +68,7 @@ def remove_block(rig, path):
 def free(rig, path):
     """Have the worker drop it."""
     rig.namespace.free(rig.full(path))
-    assert rig.namespace.await_cached(rig.full(path), percent=0, patience=10)
+    assert rig.namespace.await_cached(rig.full(path), percent=0, patience=30)
     return "block 1 of 1 is not cached on this node"
 
 
