@@ -1,6 +1,6 @@
 # The recipes of the project. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup servers demo test engines cover lint format stubs bench clean
+.PHONY: help setup servers demo test engines cover soak sanitize lint format stubs bench clean
 
 BIN := .venv/bin
 PYTEST := $(BIN)/pytest
@@ -27,6 +27,12 @@ cover: servers ## Run all tests and show which branches they left out
 	@rm -f .coverage .coverage.*
 	@$(PYTEST) --cov --cov-report= $(ARGS)
 	@deploy/setup/coverage
+
+soak: servers ## Soak the arenas for half an hour; SECONDS=600 for less, the seed is printed
+	@ALLUXIO_LANCE_SOAK=$(or $(SECONDS),1800) $(PYTEST) tests/soak $(ARGS)
+
+sanitize: setup ## Run the native module's tests under ASan, UBSan and valgrind; ARGS=prove plants a fault that both must find
+	@deploy/checks/sanitize $(ARGS)
 
 lint: setup ## Check style, types, the arrows between the rooms, the wire contract and its stubs
 	@deploy/setup/lint

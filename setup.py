@@ -9,7 +9,9 @@ setup(
             Extension(
                 "alluxio_lance.sidecar._shm",
                 ["sidecar/_shm.pyx"],
-                extra_compile_args=["-O3", "-Wall", "-Wextra", "-Wno-unused-parameter"],
+                depends=["sidecar/_gather.h"],
+                extra_compile_args=["-O3", "-Wall", "-Wextra", "-Wno-unused-parameter", "-pthread"],
+                extra_link_args=["-pthread"],
             )
         ],
         compiler_directives={"language_level": "3", "freethreading_compatible": False},

@@ -6,7 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from alluxio_lance.bench.main import run
+from alluxio_lance.bench.main import run_all
+from alluxio_lance.bench.parts import PARTS
+from alluxio_lance.bench.parts import WAYS as WAYS_PART
 from alluxio_lance.bench.ways import WAYS
 from alluxio_lance.errors import AlluxioLanceError
 
@@ -16,8 +18,10 @@ __all__ = ["main"]
 def parser() -> argparse.ArgumentParser:
     """Return the options, with the meanings of `run`'s parameters."""
     made = argparse.ArgumentParser(
-        prog="python -m alluxio_lance.bench", description="Samples per second beside the peers: a table, a plot, JSON."
+        prog="python -m alluxio_lance.bench",
+        description="alluxio-lance beside the peers, and alone: tables, plots, JSON.",
     )
+    made.add_argument("--only", nargs="+", metavar="PART", help=f"some of: {', '.join([WAYS_PART, *PARTS])}")
     made.add_argument("--ways", nargs="+", metavar="WAY", help=f"some of: {', '.join(WAYS)}")
     made.add_argument("--rows", type=int)
     made.add_argument("--batch-size", type=int, default=256)
@@ -36,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run with the arguments of a command line and return its exit code."""
     options = vars(parser().parse_args(arguments))
     try:
-        return 0 if run(**options).ok else 1
+        return 0 if run_all(**options) else 1
     except AlluxioLanceError as error:
         print(f"error: {error.message}", file=sys.stderr)
         return error.exit_code

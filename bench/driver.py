@@ -157,8 +157,12 @@ class Run:
 
     def turns(self) -> list[tuple[str, int]]:
         """List what one repetition measures: each way with each number of workers."""
+        # Ways without workers are compared with np.memmap without workers, asked for or not.
+        baseline = sorted({0, *self.plan.workers})
         return [
-            (way, workers) for way in self.plan.ways for workers in (self.plan.workers if WAYS[way].workers else (0,))
+            (way, workers)
+            for way in self.plan.ways
+            for workers in (baseline if way == BASELINE else self.plan.workers if WAYS[way].workers else (0,))
         ]
 
 

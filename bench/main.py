@@ -1,4 +1,4 @@
-"""The front of the benchmark: one call that measures, prints the table and writes JSON and plots."""
+"""The front of the benchmark: one call that measures, prints tables and writes JSON and plots."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from alluxio_lance.bench.driver import Plan, Step, run_plan
 from alluxio_lance.bench.markdown import as_markdown
+from alluxio_lance.bench.parts import WAYS
+from alluxio_lance.bench.parts import chosen as chosen_parts
+from alluxio_lance.bench.parts.running import run_part
 from alluxio_lance.bench.peers import default_folder
 from alluxio_lance.bench.report import print_report, say
 from alluxio_lance.bench.results import Results
@@ -18,7 +21,87 @@ from alluxio_lance.bench.service import serving
 from alluxio_lance.bench.ways import chosen
 from alluxio_lance.errors import InvalidArgument, Unavailable
 
-__all__ = ["run"]
+__all__ = ["run", "run_all"]
+
+
+def run_all(
+    *,
+    only: Sequence[str] | None = None,
+    ways: Sequence[str] | None = None,
+    rows: int | None = None,
+    batch_size: int = 256,
+    workers: Sequence[int] = (0, 2),
+    repetitions: int | None = None,
+    epochs: int = 3,
+    seed: int = 0,
+    quick: bool = False,
+    install: bool = True,
+    out: Path = Path("bench/results"),
+    work: Path | None = None,
+    venvs: Path | None = None,
+    limit_s: float = 300.0,
+    console: Console | None = None,
+) -> bool:
+    """Measure the table of ways and all other parts, or some of them; each writes its files as soon as it is through.
+
+    Parameters
+    ----------
+    only
+        Names from ``bench/parts``, and ``ways`` for the table of ways; all by default, or the ways alone when ``ways``
+        names some. All other parameters as of `run`; rows, batch_size, workers and epochs are those of the ways.
+
+    Returns
+    -------
+    bool
+        Whether everything could be measured that should have been.
+
+    Raises
+    ------
+    InvalidArgument, Unavailable, Internal
+        As `run`.
+    """
+    parts = chosen_parts([WAYS] if only is None and ways is not None else only)
+    plotting()
+    console, ok = console or Console(), True
+    if WAYS in parts:
+        ok = run(
+            ways=ways,
+            rows=rows,
+            batch_size=batch_size,
+            workers=workers,
+            repetitions=repetitions,
+            epochs=epochs,
+            seed=seed,
+            quick=quick,
+            install=install,
+            out=out,
+            work=work,
+            venvs=venvs,
+            limit_s=limit_s,
+            console=console,
+        ).ok
+    times = repetitions_of(repetitions, quick)
+    if times < 1:
+        raise InvalidArgument(f"repetitions is {times}: give at least 1")
+    for name in parts:
+        if name != WAYS:
+            found = run_part(
+                name,
+                quick=quick,
+                repetitions=times,
+                seed=seed,
+                out=out,
+                work=work,
+                limit_s=limit_s,
+                console=console,
+            )
+            ok = ok and found is not None
+    return ok
+
+
+def repetitions_of(given: int | None, quick: bool) -> int:
+    """Return how often everything is measured."""
+    return (2 if quick else 5) if given is None else given
 
 
 def run(
@@ -38,7 +121,7 @@ def run(
     limit_s: float = 300.0,
     console: Console | None = None,
 ) -> Results:
-    """Measure, print the table, and write ``bench.json``, ``bench.md``, ``bench.png`` and ``bench.svg``.
+    """Measure the ways, print their table, and write ``bench.json``, ``bench.md``, ``bench.png`` and ``bench.svg``.
 
     Parameters
     ----------
@@ -83,7 +166,7 @@ def run(
         When the ways that all ratios need could not be measured.
     """
     rows = (4096 if quick else 20_000) if rows is None else rows
-    repetitions = (2 if quick else 5) if repetitions is None else repetitions
+    repetitions = repetitions_of(repetitions, quick)
     check(rows=rows, batch_size=batch_size, workers=workers, repetitions=repetitions, epochs=epochs)
     names, write_plots = chosen(ways), plotting()
     console = console or Console()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from alluxio_lance.bench.report import ratio
 from alluxio_lance.bench.results import Line, Results, Spread
 
 __all__ = ["as_markdown"]
+
+_RATIOS: Final = ("epoch 1, x np.memmap", "later, x np.memmap", "later, x memcpy")
 
 
 def as_markdown(results: Results) -> str:
@@ -13,14 +17,14 @@ def as_markdown(results: Results) -> str:
     settings, machine = results.settings, results.machine
     workers = sorted({line.workers for line in results.lines})
     lines = {(line.way, line.workers): line for line in results.lines}
-    heads = [f"{number} workers, x {yardstick}" for number in workers for yardstick in ("np.memmap", "memcpy")]
+    heads = [f"{number} workers, {what}" for number in workers for what in _RATIOS]
     rows = [["way", "shuffle", *heads], ["---"] * (2 + len(heads))]
     for way in results.ways:
         if way.state == "measured":
             cells = [cell for number in workers for cell in cells_of(lines.get((way.way, number)))]
             rows.append([way.title, way.shuffle, *cells])
     text = [f"| {' | '.join(row)} |" for row in rows]
-    text += ["", f"Median [lowest - highest] of {settings['repetitions']} repetitions, later epochs; "]
+    text += ["", f"Median [lowest - highest] of {settings['repetitions']} repetitions; "]
     text[-1] += (
         f"{settings['rows']:,} rows, batch {settings['batch_size']}; {machine['cpus']} CPUs ({machine['cpu']}), "
     )
@@ -30,8 +34,10 @@ def as_markdown(results: Results) -> str:
 
 
 def cells_of(line: Line | None) -> list[str]:
-    """Write both ratios of a line; a way without workers has none."""
-    return ["", ""] if line is None else [cell(line.of_memmap), cell(line.of_memcpy)]
+    """Write the ratios of a line; a way without workers has none."""
+    if line is None:
+        return [""] * len(_RATIOS)
+    return [cell(line.first_of_memmap), cell(line.of_memmap), cell(line.of_memcpy)]
 
 
 def cell(spread: Spread) -> str:

@@ -120,6 +120,8 @@ class Line:
     """Samples per second of epoch 1."""
     later: Spread
     """Samples per second of the later epochs."""
+    first_of_memmap: Spread
+    """Epoch 1 over that of np.memmap with the same number of workers, repetition by repetition."""
     of_memmap: Spread
     """Later epochs over those of np.memmap with the same number of workers, repetition by repetition."""
     of_memcpy: Spread

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, sleep
@@ -20,8 +22,8 @@ _STOP_S = 20.0
 
 
 @contextmanager
-def serving(root: Path) -> Iterator[str]:
-    """Start a sidecar on a folder, yield its address, and stop it.
+def serving(root: Path, arguments: Sequence[str] = ()) -> Iterator[str]:
+    """Start a sidecar on a folder, with more arguments for its command line, yield its address, and stop it.
 
     Raises
     ------
@@ -31,7 +33,11 @@ def serving(root: Path) -> Iterator[str]:
     root.mkdir(parents=True, exist_ok=True)
     log = root / "sidecar.log"
     # Not in the work folder: the path of a Unix socket has at most 107 bytes.
-    with tempfile.TemporaryDirectory(prefix="al-bench-") as run_folder, log.open("w") as output:
+    with (
+        _ended_by_sigterm(),
+        tempfile.TemporaryDirectory(prefix="al-bench-") as run_folder,
+        log.open("w") as output,
+    ):
         command = [
             sys.executable,
             "-P",
@@ -41,6 +47,7 @@ def serving(root: Path) -> Iterator[str]:
             str(root),
             "--run-dir",
             run_folder,
+            *arguments,
         ]
         process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
         try:
@@ -49,6 +56,19 @@ def serving(root: Path) -> Iterator[str]:
             yield address
         finally:
             stop(process)
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM end this process in the orderly way: neither sidecar nor run folder may stay behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def wait_for(address: str, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -1,4 +1,4 @@
-"""Runs one step of one way in a fresh process and brings its result, or its reason for having none, home."""
+"""Runs one measurement in a fresh process and brings its result, or its reason for having none, home."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +16,7 @@ from typing import Any, Literal
 from alluxio_lance.bench.job import Job
 from alluxio_lance.errors import Unavailable
 
-__all__ = ["environment", "forget_pages", "run_step"]
+__all__ = ["environment", "forget_pages", "run_fresh", "run_step"]
 
 
 def environment(home: Path) -> dict[str, str]:
@@ -38,12 +39,32 @@ def run_step(
     env: Mapping[str, str],
     limit_s: float,
 ) -> dict[str, Any]:
-    """Run a step to its end.
+    """Run a step of a way to its end; parameters and errors as in `run_fresh`."""
+    return run_fresh(
+        ["alluxio_lance.bench.worker", step], job.to_json(), python, env=env, limit_s=limit_s, what=step, of=job.way
+    )
+
+
+def run_fresh(
+    module: Sequence[str],
+    task: str,
+    python: Path = Path(sys.executable),
+    *,
+    env: Mapping[str, str],
+    limit_s: float,
+    what: str,
+    of: str,
+) -> dict[str, Any]:
+    """Run a module in a process of its own to its end.
 
     Parameters
     ----------
+    module
+        Its name and first arguments; the last two are the files of the task and of its result, both JSON.
     limit_s
         Seconds after which the process and its workers are killed.
+    what, of
+        What is done, for messages, and the way or part that does it.
 
     Raises
     ------
@@ -52,19 +73,19 @@ def run_step(
     """
     with tempfile.TemporaryDirectory(prefix="alluxio-lance-bench-") as folder:
         job_file, result_file, log = Path(folder, "job.json"), Path(folder, "result.json"), Path(folder, "log.txt")
-        job_file.write_text(job.to_json())
-        command = [str(python), "-P", "-m", "alluxio_lance.bench.worker", step, str(job_file), str(result_file)]
+        job_file.write_text(task)
+        command = [str(python), "-P", "-m", *module, str(job_file), str(result_file)]
         with log.open("w") as output:
             # A session of its own, so that its DataLoader workers end with it.
             process = subprocess.Popen(command, env=env, stdout=output, stderr=output, start_new_session=True)
             try:
                 code = process.wait(limit_s)
             except subprocess.TimeoutExpired as error:
-                raise Unavailable(f"{step} took more than {limit_s:.0f} s", what=job.way) from error
+                raise Unavailable(f"{what} took more than {limit_s:.0f} s", what=of) from error
             finally:
                 end_group(process)
         if code:
-            raise Unavailable(f"{step} failed: {last_line(log)}", what=job.way)
+            raise Unavailable(f"{what} failed: {last_line(log)}", what=of)
         outcome: dict[str, Any] = json.loads(result_file.read_text())
         return outcome
 

@@ -185,13 +185,12 @@ class Arena:
             fallbacks=found.refused,
         )
 
-    @property
-    def in_use(self) -> bool:
-        """Whether this process has tensors of it."""
-        return self._slots.has_objects()
+    def forking(self, witness: Callable[[], bool]) -> None:
+        """Begin a fork: what is let go from now on is kept until ``witness()`` says that the child has ended."""
+        self._slots.forking(witness)
 
     def forked(self, witness: Callable[[], bool]) -> None:
-        """Keep what this process has tensors of until ``witness()`` says that the child which inherited them has ended."""
+        """End it, in the parent: what this process has tensors of now is kept likewise."""
         self._slots.forked(witness)
 
     @staticmethod

@@ -22,8 +22,9 @@ from alluxio_lance.v1 import cache_pb2
 from alluxio_lance.v1.cache_pb2_grpc import CacheStub
 from alluxio_lance.v1.governance_pb2_grpc import GovernanceStub
 from alluxio_lance.v1.lifecycle_pb2_grpc import LifecycleStub
+from alluxio_lance.v1.selection_pb2_grpc import SelectionStub
 
-__all__ = ["Channel", "Stubs"]
+__all__ = ["Channel", "OpenedStream", "Stubs"]
 
 _SESSION: Final = "alluxio-lance-session"
 _ERROR: Final = "alluxio-lance-error-bin"
@@ -38,6 +39,17 @@ _OPTIONS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
+class OpenedStream:
+    """A lease on a version that is read window by window."""
+
+    token: str
+    layout: Layout
+    """Without segments."""
+    unit_rows: int
+    window_units: int
+
+
+@dataclass(frozen=True, slots=True)
 class Stubs:
     """One connection: its calls carry the session, and the token if there is one."""
 
@@ -47,6 +59,7 @@ class Stubs:
     lifecycle: LifecycleStub
     governance: GovernanceStub
     cache: CacheStub
+    selection: SelectionStub
 
     @classmethod
     def connect(cls, address: Address | RemoteAddress, timeout: float) -> Stubs:
@@ -71,7 +84,14 @@ class Stubs:
                 _wait_until_ready(plain, address, timeout)
                 session = () if door is None else ((_SESSION, door.session),)
                 signed = grpc.intercept_channel(plain, Signed((*session, *credentials.metadata)))
-                return cls(door, plain, LifecycleStub(signed), GovernanceStub(signed), CacheStub(signed))
+                return cls(
+                    door,
+                    plain,
+                    LifecycleStub(signed),
+                    GovernanceStub(signed),
+                    CacheStub(signed),
+                    SelectionStub(signed),
+                )
             except BaseException:
                 plain.close()
                 raise
@@ -180,6 +200,20 @@ class Channel:
             request = cache_pb2.OpenRequest(uri=uri, columns=columns, waited_for=waited_for)
             response = stubs.cache.Open(request, timeout=timeout)
         return response.lease, wire.layout(response.layout)
+
+    def open_stream(self, uri: str, columns: Sequence[str] = (), *, waited_for: str = "") -> OpenedStream:
+        """Take a lease on a version that is read window by window; arguments as for `open_version`."""
+        with self.speaking() as stubs:
+            request = cache_pb2.OpenRequest(uri=uri, columns=columns, waited_for=waited_for, stream=True)
+            response = stubs.cache.Open(request)
+        if not response.unit_rows:
+            raise Unavailable(
+                f"the sidecar at {self._address.grpc} cannot read a version window by window - install the same version "
+                "of alluxio-lance on both sides and restart it",
+                what="sidecar",
+                address=_name(self._address),
+            )
+        return OpenedStream(response.lease, wire.layout(response.layout), response.unit_rows, response.window_units)
 
     def renew_lease(self, lease: str) -> None:
         """Let a lease that is not attached yet wait for another 30 seconds."""

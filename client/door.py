@@ -12,7 +12,7 @@ import select
 import socket
 import struct
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
@@ -20,8 +20,9 @@ from typing import Any, Final, Self
 
 from alluxio_lance.address import Address
 from alluxio_lance.errors import Internal, Unavailable, from_wire
+from alluxio_lance.layout import ColumnKind, Pages, Region, Segment
 
-__all__ = ["Activated", "Door"]
+__all__ = ["Activated", "Door", "Window"]
 
 _PROTOCOL: Final = 1
 _LARGEST_PACKET: Final = 64 << 10
@@ -34,6 +35,21 @@ class Activated:
 
     semver: str | None
     version: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Units that are hot together, as the door hands them over."""
+
+    id: str
+    """What `Door.release` wants."""
+    rows: int
+    columns: Sequence[tuple[ColumnKind, int]]
+    """Of each column of the lease how it is laid out in this window, and its nulls."""
+    segments: Sequence[Segment]
+    """Columns in order, units in order."""
+    descriptors: list[int]
+    """One per segment; the caller must close them."""
 
 
 class Door:
@@ -137,6 +153,52 @@ class Door:
         """Let a lease go that this connection holds."""
         with self._speaking():
             _ask(self._socket, self._address, {"op": "detach", "lease": lease})
+
+    def window(self, lease: str, units: Sequence[int]) -> Window:
+        """Hold units of a version that this connection has attached as a stream; waits until they are hot.
+
+        The window is held until `release`, or until the connection ends.
+
+        Raises
+        ------
+        NotFound
+            When the lease has ended, or the version is not served any more.
+        NoSpace
+            When they do not fit.
+        Corrupt, Unavailable
+            When they cannot be loaded, or the sidecar is gone.
+        """
+        with self._speaking():
+            received: list[int] = []
+            patience = self._socket.gettimeout()
+            # A load takes as long as it takes; a sidecar that dies meanwhile is noticed at once.
+            self._socket.settimeout(None)
+            try:
+                request = {"op": "window", "lease": lease, "units": list(units)}
+                reply, descriptors = _ask(self._socket, self._address, request)
+                pieces = [reply]
+                received += descriptors
+                while _checked_piece(reply, descriptors)["more"]:
+                    reply, descriptors = _hear(self._socket, self._address)
+                    pieces.append(reply)
+                    received += descriptors
+                return _window(pieces, received)
+            except BaseException:
+                _close_all(received)
+                raise
+            finally:
+                if not self.closed:
+                    self._socket.settimeout(patience)
+
+    def release(self, window: str) -> None:
+        """Let a window go that this connection holds."""
+        with self._speaking():
+            _ask(self._socket, self._address, {"op": "release", "window": window})
+
+    def ahead(self, lease: str, units: Sequence[int]) -> None:
+        """Have units loaded in the background, as far as there is room; does not wait for them."""
+        with self._speaking():
+            _ask(self._socket, self._address, {"op": "ahead", "lease": lease, "units": list(units)})
 
     def subscribe(self, type: str, name: str) -> Activated:
         """Ask to be told when the active version of a resource changes, and return the one that is active now.
@@ -312,6 +374,17 @@ def _checked_piece(reply: dict[str, Any], descriptors: list[int]) -> dict[str, A
             what="descriptors",
         )
     return reply
+
+
+def _window(pieces: Sequence[dict[str, Any]], descriptors: list[int]) -> Window:
+    columns = [(ColumnKind(kind), int(nulls)) for piece in pieces for kind, nulls in piece["columns"]]
+    segments = [_segment(*record) for piece in pieces for record in piece["segments"]]
+    return Window(pieces[0]["window"], pieces[0]["rows"], columns, segments, descriptors)
+
+
+def _segment(id: int, rows: int, length: int, pages: str, *regions: Sequence[int]) -> Segment:
+    data, offsets, validity = (Region(*region) for region in regions)
+    return Segment(id=id, rows=rows, length=length, pages=Pages(pages), data=data, offsets=offsets, validity=validity)
 
 
 def _readable(connection: socket.socket, address: Address, timeout: float | None) -> bool:

@@ -10,19 +10,19 @@ import numpy.typing as npt
 from alluxio_lance.client.counting import ReadCounters
 from alluxio_lance.client.descriptors import Descriptors
 from alluxio_lance.client.elements import element_of
+from alluxio_lance.client.gathering import gather_threads
 from alluxio_lance.client.nulls import Validity
 from alluxio_lance.client.regions import map_joined
+from alluxio_lance.client.room import room
 from alluxio_lance.layout import Column
-from alluxio_lance.sidecar._shm import BlockPool, Mapping, gather
+from alluxio_lance.sidecar._shm import Mapping, gather
 
-__all__ = ["POOL", "FixedColumn"]
+__all__ = ["FixedColumn"]
 
-POOL: Final = BlockPool(512 << 20)
-"""Where gathered batches of this process live."""
-_SMALLEST_BLOCK: Final = 32 << 10
-"""Below this the C library's own memory is as warm, and no whole pages are spent."""
 _VIEWED_ROW: Final = 128 << 10
 """From this many bytes on mapping one row is cheaper than copying it."""
+_SHARED: Final = 2 << 20
+"""Below this a second thread never helps."""
 _POPULATE_AFTER: Final = 64
 """The page tables are filled in one go once a 64th of the column was gathered: then the rest will be, too."""
 
@@ -40,6 +40,7 @@ class FixedColumn:
         self.layout: Final = column
         self.element: Final = element_of(column)
         self.rows: Final = rows
+        self._row_bytes: Final = self.element.row_bytes
         self.validity: Final = (
             Validity(column.segments, descriptors.numbers, shard_rows, rows) if column.null_count and rows else None
         )
@@ -73,7 +74,7 @@ class FixedColumn:
             # Too many mappings (vm.max_map_count): slower, and right.
             self._counters.refused()
             return self.take(np.arange(start, stop, dtype=np.int64))
-        self._counters.viewed((stop - start) * self.element.row_bytes)
+        self._counters.viewed((stop - start) * self._row_bytes)
         return self._shaped(memoryview(mapping), offset, stop - start)
 
     def row(self, index: int) -> npt.NDArray[Any]:
@@ -87,9 +88,9 @@ class FixedColumn:
         if not -self.rows <= index < self.rows:
             raise IndexError(f"index {index} is out of range for {self.rows} rows")
         place = index % self.rows
-        if self.element.row_bytes >= _VIEWED_ROW:
+        if self._row_bytes >= _VIEWED_ROW:
             return self.view(place, place + 1).reshape(self.element.shape)
-        self._counters.gathered(self.element.row_bytes)
+        self._counters.gathered(self._row_bytes)
         return self.array[place : place + 1].copy().reshape(self.element.shape)
 
     def take(self, indices: npt.NDArray[np.int64], target: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:
@@ -102,18 +103,16 @@ class FixedColumn:
         """
         if target is None:
             target = self.room(len(indices))
-        bytes_ = len(indices) * self.element.row_bytes
+        bytes_ = len(indices) * self._row_bytes
         self._prefault(bytes_)
-        gather(self._mapped()[0], self.rows, self.element.row_bytes, indices, target.reshape(-1).view(np.uint8))
+        threads = gather_threads() if bytes_ >= _SHARED else 1
+        gather(self._mapped()[0], self.rows, self._row_bytes, indices, target, threads=threads)
         self._counters.gathered(bytes_)
         return target
 
     def room(self, rows: int) -> npt.NDArray[Any]:
         """Memory for so many rows, from the pool of blocks when it is worth it."""
-        need = rows * self.element.row_bytes
-        if need < _SMALLEST_BLOCK:
-            return np.empty((rows, *self.element.shape), self.element.stored)
-        return self._shaped(memoryview(POOL.block(need)), 0, rows)
+        return room((rows, *self.element.shape), self.element.stored)
 
     def present(self) -> npt.NDArray[np.bool_]:
         """Whether each row is not null, shape ``[N]``."""
@@ -123,7 +122,7 @@ class FixedColumn:
         return map_joined(
             self.layout.segments,
             self._descriptors.numbers,
-            self.element.row_bytes,
+            self._row_bytes,
             self._shard_rows,
             start,
             stop,
@@ -134,7 +133,7 @@ class FixedColumn:
         return np.ndarray((rows, *self.element.shape), self.element.stored, memory, offset)
 
     def _prefault(self, coming: int) -> None:
-        whole = self.rows * self.element.row_bytes
+        whole = self.rows * self._row_bytes
         before, self._gathered = self._gathered, self._gathered + coming
         if before * _POPULATE_AFTER < whole <= self._gathered * _POPULATE_AFTER:
             self._mapped()[0].populate()

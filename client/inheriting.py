@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 import select
 import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
-from alluxio_lance.client.arena import known_arenas
+from alluxio_lance.client.arena import Arena, known_arenas
 
 __all__ = ["watch"]
 
@@ -27,8 +29,9 @@ class _Child:
     def __call__(self) -> bool:
         return bool(self._poll.poll(0))
 
-    def __del__(self) -> None:
-        os.close(self._descriptor)
+    def __del__(self, _close: Callable[[int], None] = os.close) -> None:
+        # By a name of its own: at the end of the interpreter modules are gone already.
+        _close(self._descriptor)
 
 
 def _never() -> bool:
@@ -36,42 +39,56 @@ def _never() -> bool:
     return False
 
 
-class _Fork(threading.local):
-    """The pipe of the fork that is under way in this thread."""
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A fork that is under way."""
 
-    ends: tuple[int, int] | None = None
-    watched: bool = False
+    arenas: Sequence[Arena]
+    witness: Callable[[], bool]
+    writing: int | None
+    """The writing end of the child's pipe."""
+
+
+class _Fork(threading.local):
+    """The fork that is under way in this thread."""
+
+    begun: _Begun | None = None
 
 
 _FORK: Final = _Fork()
 
 
 def _before() -> None:
-    _FORK.watched, _FORK.ends = any(arena.in_use for arena in known_arenas()), None
-    if _FORK.watched:
-        try:
-            _FORK.ends = os.pipe2(os.O_CLOEXEC)
-        except OSError:
-            # Told to nobody: slots are merely kept, and a process without descriptors has louder troubles.
-            _FORK.ends = None
+    arenas = known_arenas()
+    _FORK.begun = _begin(arenas) if arenas else None
+    for arena in arenas:
+        assert _FORK.begun is not None
+        # Not only those in use: another thread may receive a batch before the fork comes.
+        arena.forking(_FORK.begun.witness)
+
+
+def _begin(arenas: Sequence[Arena]) -> _Begun:
+    try:
+        reading, writing = os.pipe2(os.O_CLOEXEC)
+    except OSError:
+        # Told to nobody: slots are merely kept, and a process without descriptors has louder troubles.
+        return _Begun(arenas, _never, None)
+    return _Begun(arenas, _Child(reading), writing)
 
 
 def _in_parent() -> None:
-    if not _FORK.watched:
+    begun, _FORK.begun = _FORK.begun, None
+    if begun is None:
         return
-    ends, _FORK.ends, _FORK.watched = _FORK.ends, None, False
-    if ends is not None:
-        os.close(ends[1])
-    child = _never if ends is None else _Child(ends[0])
-    for arena in known_arenas():
-        arena.forked(child)
+    if begun.writing is not None:
+        os.close(begun.writing)
+    for arena in begun.arenas:
+        arena.forked(begun.witness)
 
 
 def _in_child() -> None:
-    # The writing end stays open for as long as this process lives.
-    ends, _FORK.ends, _FORK.watched = _FORK.ends, None, False
-    if ends is not None:
-        os.close(ends[0])
+    # The writing end stays open for as long as this process lives; the reading end goes with the witness.
+    _FORK.begun = None
 
 
 def watch() -> None:

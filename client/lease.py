@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Protocol, Self
 
 from alluxio_lance.address import Address
 from alluxio_lance.client.descriptors import Descriptors, Origin, identities, make_room, take_from
@@ -16,9 +16,47 @@ from alluxio_lance.client.door import Door
 from alluxio_lance.errors import AlluxioLanceError, Internal, Unavailable
 from alluxio_lance.layout import Layout
 
-__all__ = ["Lease"]
+__all__ = ["Held", "Lease"]
 
 _ATTACH_SECONDS: Final = 10.0
+
+
+class Held(Protocol):
+    """What a table is read from: a lease on a version, or a window of one."""
+
+    @property
+    def address(self) -> Address:
+        """Where the sidecar is."""
+        ...
+
+    @property
+    def token(self) -> str:
+        """The lease, as the sidecar knows it."""
+        ...
+
+    @property
+    def layout(self) -> Layout:
+        """Names and places of everything."""
+        ...
+
+    @property
+    def descriptors(self) -> Descriptors:
+        """One per segment, in the order of the layout; `Unavailable` when it was closed."""
+        ...
+
+    @property
+    def attached(self) -> bool:
+        """Whether the sidecar knows of this reader."""
+        ...
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        ...
+
+    def close(self) -> None:
+        """Let go; a second call does nothing."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,21 +6,22 @@ and no thread or channel of theirs is open when a DataLoader forks.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 from alluxio_lance.address import Address
 from alluxio_lance.client.door import Door
 from alluxio_lance.client.lease import Lease
 from alluxio_lance.client.telling import told_on_terminal
 from alluxio_lance.client.waiting import when_back
-from alluxio_lance.layout import Layout
 from alluxio_lance.manager import OnProgress
 
 if TYPE_CHECKING:
-    from alluxio_lance.client.channel import Channel
+    from alluxio_lance.client.channel import OpenedStream
 
-__all__ = ["open_lease"]
+__all__ = ["open_lease", "open_stream"]
+
+T = TypeVar("T")
 
 
 def open_lease(
@@ -60,8 +61,11 @@ def open_lease(
     from alluxio_lance.client.channel import Channel  # noqa: PLC0415 - brings gRPC, which worker processes do not need
 
     address = address or Address.find()
+    wanted = columns or ()
     with Channel.connect(address, timeout) as channel:
-        token, layout = _opened(channel, uri, columns or (), wait=wait, on_progress=on_progress)
+        token, layout = _opened(
+            lambda operation: channel.open_version(uri, wanted, waited_for=operation), uri, wait, on_progress
+        )
         door = Door.connect(address, timeout)
         try:
             return Lease.attach(door, token, layout)
@@ -70,12 +74,41 @@ def open_lease(
             raise
 
 
-def _opened(
-    channel: Channel, uri: str, columns: Sequence[str], *, wait: bool, on_progress: OnProgress | None
-) -> tuple[str, Layout]:
-    if not wait:
-        return channel.open_version(uri, columns)
-    with told_on_terminal(uri) as on_terminal:
-        return when_back(
-            lambda operation: channel.open_version(uri, columns, waited_for=operation), on_progress or on_terminal
+def open_stream(
+    uri: str,
+    columns: Sequence[str] | None = None,
+    address: Address | None = None,
+    *,
+    timeout: float = 10.0,
+    wait: bool = False,
+    on_progress: OnProgress | None = None,
+) -> tuple[OpenedStream, Door]:
+    """Take a lease on a version that is read window by window; arguments and errors as of `open_lease`.
+
+    Returns
+    -------
+    tuple
+        What was opened, and a connection that holds the lease.
+    """
+    from alluxio_lance.client.channel import Channel  # noqa: PLC0415 - as above
+
+    address = address or Address.find()
+    wanted = columns or ()
+    with Channel.connect(address, timeout) as channel:
+        opened = _opened(
+            lambda operation: channel.open_stream(uri, wanted, waited_for=operation), uri, wait, on_progress
         )
+        door = Door.connect(address, timeout)
+        try:
+            door.attach(opened.token)
+        except BaseException:
+            door.close()
+            raise
+        return opened, door
+
+
+def _opened(opened: Callable[[str], T], uri: str, wait: bool, on_progress: OnProgress | None) -> T:
+    if not wait:
+        return opened("")
+    with told_on_terminal(uri) as on_terminal:
+        return when_back(opened, on_progress or on_terminal)

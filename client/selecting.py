@@ -12,6 +12,7 @@ import numpy.typing as npt
 from alluxio_lance.client.filling import missing
 from alluxio_lance.client.fixed import FixedColumn
 from alluxio_lance.errors import InvalidArgument
+from alluxio_lance.sidecar._shm import read_indices, resolve
 
 __all__ = ["Selection", "read_fixed"]
 
@@ -34,17 +35,10 @@ class Selection:
         InvalidArgument
             When they are no integers, or not in one row.
         """
-        found = np.asarray(indices)
-        if found.size and (found.dtype.kind not in "iu" or found.ndim != 1):
-            raise InvalidArgument(f"rows are chosen by a flat sequence of integers, not by {found.dtype} {found.shape}")
-        found = found.reshape(-1)
-        # Before the cast, which would make a negative number of a large unsigned one.
-        for outside in found[(found < -rows) | (found >= rows)]:
-            raise IndexError(f"index {outside} is out of range for {rows} rows")
-        found = found.astype(np.int64, copy=False)
-        if found.size and found.min() < 0:
-            found = np.where(found < 0, found + rows, found)
-        return cls(np.ascontiguousarray(found), _contiguous(found))
+        found = _numbers(indices, rows)
+        resolved = np.empty(len(found), np.int64)
+        contiguous = resolve(found, rows, resolved)
+        return cls(resolved, contiguous)
 
     @property
     def start(self) -> int:
@@ -55,10 +49,20 @@ class Selection:
         return len(self.indices)
 
 
-def _contiguous(indices: npt.NDArray[np.int64]) -> bool:
-    if len(indices) == 0:
-        return True
-    return bool(indices[-1] - indices[0] == len(indices) - 1 and (np.diff(indices) == 1).all())
+def _numbers(indices: Sequence[int] | npt.NDArray[Any] | range, rows: int) -> npt.NDArray[np.int64]:
+    if type(indices) is list:
+        # What a sampler makes; numpy would need four times as long.
+        read = np.empty(len(indices), np.int64)
+        if read_indices(indices, read):
+            return read
+    found = np.asarray(indices)
+    if found.size and (found.dtype.kind not in "iu" or found.ndim != 1):
+        raise InvalidArgument(f"rows are chosen by a flat sequence of integers, not by {found.dtype} {found.shape}")
+    if found.dtype.kind == "u":
+        # Before the cast, which would make a negative number of a large unsigned one.
+        for outside in found[found >= rows]:
+            raise IndexError(f"index {outside} is out of range for {rows} rows")
+    return np.ascontiguousarray(found.reshape(-1), np.int64)
 
 
 def read_fixed(

@@ -11,19 +11,24 @@ import pyarrow as pa
 from alluxio_lance.address import Address
 from alluxio_lance.client.columns import AnyColumn, open_columns
 from alluxio_lance.client.counting import ReadCounters, ReadStatistics
-from alluxio_lance.client.lease import Lease
+from alluxio_lance.client.lease import Held
 from alluxio_lance.client.opening import open_lease
 from alluxio_lance.errors import NotFound, Unavailable
 from alluxio_lance.layout import Layout
 from alluxio_lance.manager import OnProgress
 
-__all__ = ["Table"]
+__all__ = ["Table", "schema_of"]
+
+
+def schema_of(layout: Layout) -> pa.Schema:
+    """Return the Arrow types of the columns, as they were registered."""
+    return pa.schema([pa.ipc.read_schema(pa.py_buffer(column.schema)).field(0) for column in layout.columns])
 
 
 class Table:
     """One version, pinned. Picklable: a copy attaches where it arrives and maps the same memory."""
 
-    def __init__(self, lease: Lease) -> None:
+    def __init__(self, lease: Held) -> None:
         self.lease: Final = lease
         self._counters = ReadCounters()
         self._columns = open_columns(lease.layout, lease.descriptors, self._counters)
@@ -59,7 +64,7 @@ class Table:
     @property
     def schema(self) -> pa.Schema:
         """The Arrow types of the columns, as they were registered."""
-        return pa.schema([pa.ipc.read_schema(pa.py_buffer(column.schema)).field(0) for column in self.layout.columns])
+        return schema_of(self.layout)
 
     @property
     def columns(self) -> Mapping[str, AnyColumn]:
@@ -105,7 +110,7 @@ class Table:
     ) -> None:
         self.close()
 
-    def __getstate__(self) -> Lease:
+    def __getstate__(self) -> Held:
         return self.lease
 
     def __setstate__(self, state: Any) -> None:

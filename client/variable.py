@@ -15,6 +15,7 @@ from alluxio_lance.client.descriptors import Descriptors
 from alluxio_lance.client.elements import Element, element_of
 from alluxio_lance.client.nulls import Validity
 from alluxio_lance.client.regions import map_region, map_values
+from alluxio_lance.client.room import room
 from alluxio_lance.errors import Corrupt
 from alluxio_lance.layout import Column, Segment
 from alluxio_lance.sidecar._shm import Ragged
@@ -89,7 +90,7 @@ class VariableColumn:
             total = self._ragged.measure(indices, offsets)
         except ValueError as error:
             raise Corrupt(f"column {self.layout.name!r}: {error} - open the dataset again, or roll back") from error
-        values = np.empty(total, self.element.stored)
+        values = room((total,), self.element.stored)
         self._ragged.gather(indices, values)
         self._counters.gathered(values.nbytes)
         present = None if self.validity is None else self.validity.take(indices)

@@ -53,15 +53,47 @@ class Mapping:
         """Fill this process' page tables now instead of at first touch; the interpreter runs on meanwhile."""
     def __buffer__(self, flags: int, /) -> memoryview: ...
 
-def gather(source: _Readable, rows: int, item_bytes: int, indices: _Indices, target: _Writable) -> None:
+def read_indices(indices: list[int], target: _Indices) -> bool:
+    """Write a list of plain integers into an array; False, with any content, when one is no ``int`` of 64 bits.
+
+    Raises
+    ------
+    ValueError
+        When the array is not as long as the list.
+    """
+
+def resolve(indices: _Indices, rows: int, target: _Indices) -> bool:
+    """Write the rows that the indices name, negative ones counted from the end, and say whether they follow each other.
+
+    ``target`` may be ``indices`` itself.
+
+    Raises
+    ------
+    IndexError
+        When an index is not in ``[-rows, rows)``; nothing was written.
+    ValueError
+        When the target is not as long as the indices.
+    """
+
+def gather(
+    source: _Readable, rows: int, item_bytes: int, indices: _Indices, target: _Writable, *, threads: int = 1
+) -> None:
     """Copy the rows that ``indices`` name, one after another, into ``target``; negative indices count from the end.
+
+    The interpreter runs on meanwhile. Source and target do not overlap.
+
+    Parameters
+    ----------
+    threads
+        How many may copy, this one included; fewer do where one would have less than a megabyte to copy, or another
+        gather of this process keeps the others busy. They are made when first needed, anew after a fork.
 
     Raises
     ------
     IndexError
         When an index is not in ``[-rows, rows)``; nothing was copied.
     ValueError
-        When source or target are too small.
+        When source or target are too small, or there is no thread.
     """
 
 class Ragged:
@@ -229,10 +261,10 @@ class Arena:
         """
     def reclaim(self) -> int:
         """Take back what processes hold that have ended, and return from how many slots."""
-    def has_objects(self) -> bool:
-        """Whether this process has a `Slot` of it."""
+    def forking(self, witness: Callable[[], bool]) -> None:
+        """Begin a fork: slots that are let go from now on are kept until ``witness()`` says that the child has ended."""
     def forked(self, witness: Callable[[], bool]) -> None:
-        """Keep the slots that this process has until ``witness()`` says that the child which inherited them has ended."""
+        """End it, in the parent: the slots that this process has now are kept likewise, those it gets later are not."""
     def counts(self) -> ArenaCounts:
         """Count."""
 

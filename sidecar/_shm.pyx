@@ -8,8 +8,9 @@ cimport cython
 from cpython.buffer cimport (
     PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer,
 )
+from cpython.long cimport PyLong_AsLongLongAndOverflow, PyLong_CheckExact
 from libc.errno cimport EINVAL, errno
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy
 from posix.unistd cimport getpid
@@ -61,7 +62,8 @@ cdef enum:
     HUGE = 2 << 20
     SMALL = 4096
     LINE = 64
-    STRETCH = 512
+    # Rows that are asked for before their turn.
+    AHEAD = 8
     # Four classes of sizes for each power of two, from 4 KiB (class 0) to 2^60.
     CLASSES = 4 * 49
 
@@ -241,107 +243,84 @@ cdef inline Py_ssize_t row_of(int64_t index, Py_ssize_t rows) noexcept nogil:
     return index + rows if index < 0 else index
 
 
-ctypedef fused word:
-    uint8_t
-    uint16_t
-    uint32_t
-    uint64_t
-
-
-cdef void gather_words(
-    const word *source, Py_ssize_t rows, const int64_t *indices, Py_ssize_t count, word *target
-) noexcept nogil:
+cdef bint resolve_all(const int64_t *indices, Py_ssize_t count, Py_ssize_t rows, int64_t *target) noexcept nogil:
+    # Whether the rows follow each other.
     cdef Py_ssize_t at
-    cdef Py_ssize_t ahead = count - 16
+    cdef bint contiguous = True
     for at in range(count):
-        if at < ahead:
-            shm_fetch(source + row_of(indices[at + 16], rows))
-        target[at] = source[row_of(indices[at], rows)]
+        target[at] = row_of(indices[at], rows)
+        contiguous &= target[at] == target[0] + at
+    return contiguous
 
 
-cdef inline void fetch(const uint8_t *place, size_t bytes) noexcept nogil:
-    cdef size_t line = 0
-    while line < bytes:
-        shm_fetch(place + line)
-        line += LINE
+def resolve(const int64_t[::1] indices, Py_ssize_t rows, int64_t[::1] target):
+    check_indices(indices, rows)
+    cdef Py_ssize_t count = indices.shape[0]
+    if target.shape[0] != count:
+        raise ValueError(f"{count} rows need as many places, there are {target.shape[0]}")
+    return count == 0 or resolve_all(&indices[0], count, rows, &target[0])
 
 
-cdef inline void touch(const uint8_t *place, size_t bytes) noexcept nogil:
-    cdef size_t page = 0
-    while page < bytes:
-        shm_fetch(place + page)
-        page += SMALL
+def read_indices(list indices, int64_t[::1] target):
+    cdef Py_ssize_t at = 0
+    cdef int overflow = 0
+    if target.shape[0] != len(indices):
+        raise ValueError(f"{len(indices)} rows need as many places, there are {target.shape[0]}")
+    for index in indices:
+        # A bool is no row, and what else counts as a number is for numpy to say.
+        if not PyLong_CheckExact(index):
+            return False
+        target[at] = PyLong_AsLongLongAndOverflow(index, &overflow)
+        if overflow:
+            return False
+        at += 1
+    return True
 
 
-cdef void gather_short(
-    const uint8_t *source, Py_ssize_t rows, size_t width, const int64_t *indices, Py_ssize_t count, uint8_t *target
-) noexcept nogil:
-    cdef Py_ssize_t at
-    for at in range(count):
-        if at + 8 < count:
-            fetch(source + <size_t>row_of(indices[at + 8], rows) * width, width)
-        memcpy(target + <size_t>at * width, source + <size_t>row_of(indices[at], rows) * width, width)
+cdef extern from "_gather.h" nogil:
+    ctypedef struct GatherJob:
+        const uint8_t *source
+        Py_ssize_t rows
+        size_t width
+        const int64_t *indices
+        Py_ssize_t count
+        uint8_t *target
+
+    ctypedef struct GatherTeam:
+        pass
+
+    enum:
+        GATHER_SHARE
+        GATHER_THREADS
+
+    GatherTeam *gather_team(int helpers)
+    void gather_rows(const GatherJob *job, GatherTeam *team, int helpers)
 
 
-cdef void gather_long(
-    const uint8_t *source, Py_ssize_t rows, size_t width, const int64_t *indices, Py_ssize_t count, uint8_t *target
-) noexcept nogil:
-    # While a stretch of one row is copied the same stretch of the next is on its way: the hardware's own prefetch
-    # starts late after each jump and stops at each page. One line of each page of the row after that is asked for, too,
-    # so that its addresses are translated by then. Measured best at 512 bytes (12 KiB rows, 4 KiB pages).
-    cdef Py_ssize_t at
-    cdef size_t done, bytes
-    cdef const uint8_t *row
-    cdef const uint8_t *coming
-    for at in range(count):
-        row = source + <size_t>row_of(indices[at], rows) * width
-        coming = source + <size_t>row_of(indices[min(at + 1, count - 1)], rows) * width
-        touch(source + <size_t>row_of(indices[min(at + 2, count - 1)], rows) * width, width)
-        done = 0
-        while done < width:
-            bytes = min(width - done, <size_t>STRETCH)
-            fetch(coming + done, bytes)
-            memcpy(target + <size_t>at * width + done, row + done, bytes)
-            done += bytes
-
-
-cdef void gather_any(
-    const uint8_t *source, Py_ssize_t rows, size_t width, const int64_t *indices, Py_ssize_t count, uint8_t *target
-) noexcept nogil:
-    # Words want their own alignment at both ends; a caller's odd slice takes the general way.
-    cdef bint aligned = ((<uintptr_t>source | <uintptr_t>target) & 7) == 0
-    if width == 1:
-        gather_words(source, rows, indices, count, target)
-    elif width == 2 and aligned:
-        gather_words(<const uint16_t *>source, rows, indices, count, <uint16_t *>target)
-    elif width == 4 and aligned:
-        gather_words(<const uint32_t *>source, rows, indices, count, <uint32_t *>target)
-    elif width == 8 and aligned:
-        gather_words(<const uint64_t *>source, rows, indices, count, <uint64_t *>target)
-    elif width <= STRETCH:
-        gather_short(source, rows, width, indices, count, target)
-    else:
-        gather_long(source, rows, width, indices, count, target)
-
-
-def gather(source, Py_ssize_t rows, Py_ssize_t item_bytes, const int64_t[::1] indices, target):
+def gather(source, Py_ssize_t rows, Py_ssize_t item_bytes, const int64_t[::1] indices, target, *, Py_ssize_t threads=1):
     if rows < 0 or item_bytes < 0:
         raise ValueError(f"{rows} rows of {item_bytes} bytes cannot be")
+    if threads < 1:
+        raise ValueError(f"a gather with {threads} threads cannot be")
     check_indices(indices, rows)
     cdef Py_ssize_t count = indices.shape[0]
     cdef size_t needed = product(rows, item_bytes, "the source")
     cdef size_t wanted = product(count, item_bytes, "the target")
+    cdef GatherJob job = GatherJob(NULL, rows, item_bytes, NULL, count, NULL)
+    cdef GatherTeam *team = NULL
+    cdef int helpers = <int>min(<size_t>threads, wanted // GATHER_SHARE, <size_t>GATHER_THREADS) - 1
     cdef Py_buffer origin
     cdef Py_buffer goal
     open_buffer(source, &origin, False, needed, "the source")
     try:
         open_buffer(target, &goal, True, wanted, "the target")
         try:
-            if count and item_bytes:
+            if wanted:
+                job.source, job.indices, job.target = <const uint8_t *>origin.buf, &indices[0], <uint8_t *>goal.buf
+                if helpers > 0:
+                    team = gather_team(helpers)
                 with nogil:
-                    gather_any(
-                        <const uint8_t *>origin.buf, rows, item_bytes, &indices[0], count, <uint8_t *>goal.buf
-                    )
+                    gather_rows(&job, team, helpers)
         finally:
             PyBuffer_Release(&goal)
     finally:
@@ -404,11 +383,14 @@ cdef class Ragged(_Shards):
         for at in range(self.opened // 2):
             self._need(2 * at, product(<size_t>self._rows_of(at) + 1, sizeof(int64_t), "the offsets"), "the offsets")
 
+    cdef inline const int64_t *_place(self, int64_t index) noexcept nogil:
+        cdef Py_ssize_t row = row_of(index, self.rows)
+        return <const int64_t *>self.buffers[2 * (row // self.shard_rows)].buf + row % self.shard_rows
+
     cdef inline const int64_t *_span(self, int64_t index) noexcept nogil:
         # The two offsets of a row; NULL when they are out of order or beyond the values.
-        cdef Py_ssize_t row = row_of(index, self.rows)
-        cdef Py_ssize_t shard = row // self.shard_rows
-        cdef const int64_t *span = <const int64_t *>self.buffers[2 * shard].buf + row % self.shard_rows
+        cdef Py_ssize_t shard = row_of(index, self.rows) // self.shard_rows
+        cdef const int64_t *span = self._place(index)
         cdef bint sane = 0 <= span[0] <= span[1] <= self.buffers[2 * shard + 1].len // self.item_bytes
         return span if sane else NULL
 
@@ -418,12 +400,29 @@ cdef class Ragged(_Shards):
         cdef int64_t total = 0
         offsets[0] = 0
         for at in range(count):
+            if at + AHEAD < count:
+                shm_fetch(self._place(indices[at + AHEAD]))
             span = self._span(indices[at])
             if span == NULL:
                 return -1
             total += span[1] - span[0]
             offsets[at + 1] = total
         return total
+
+    cdef inline void _fetch(self, int64_t index) noexcept nogil:
+        # The beginning of a row's values: what follows the processor fetches by itself.
+        cdef const int64_t *span = self._span(index)
+        cdef const uint8_t *place
+        cdef size_t bytes
+        cdef size_t line = 0
+        if span == NULL:
+            return
+        bytes = min(<size_t>(span[1] - span[0]) * self.item_bytes, <size_t>4 * LINE)
+        place = <const uint8_t *>self.buffers[2 * (row_of(index, self.rows) // self.shard_rows) + 1].buf
+        place += <size_t>span[0] * self.item_bytes
+        while line < bytes:
+            shm_fetch(place + line)
+            line += LINE
 
     cdef void _copy(self, const int64_t *indices, Py_ssize_t count, uint8_t *target, size_t room) noexcept nogil:
         cdef Py_ssize_t at
@@ -432,6 +431,8 @@ cdef class Ragged(_Shards):
         cdef size_t bytes
         cdef size_t done = 0
         for at in range(count):
+            if at + AHEAD < count:
+                self._fetch(indices[at + AHEAD])
             span = self._span(indices[at])
             bytes = <size_t>(span[1] - span[0]) * self.item_bytes if span != NULL else 0
             if done + bytes > room:
@@ -848,10 +849,11 @@ cdef class Arena:
     cdef list windows
     cdef int mapper
     cdef uint64_t birth
-    # Of this process: how many objects it has of each slot, which children were forked while it had some, and what it
-    # cannot give back before they have ended.
+    # Of this process: how many objects it has of each slot, which children were forked while it had some, which forks
+    # are under way, and what it cannot give back before those children have ended.
     cdef list objects
     cdef dict witnesses
+    cdef list forks
     cdef list lingering
 
     @staticmethod
@@ -874,56 +876,77 @@ cdef class Arena:
         self._start()
 
     cdef int _start(self) except -1:
-        self.mapper = getpid()
-        self.birth = birth_of(self.mapper)
+        cdef int mapper = getpid()
+        # First, since it can fail: a child that went on with its parent's birth and objects would free what is not its
+        # own, and would be taken for dead.
+        self.birth = birth_of(mapper)
         self.windows = [None] * self.slots
         self.objects = [0] * self.slots
         self.witnesses = {}
+        self.forks = []
         self.lingering = []
+        self.mapper = mapper
         return 0
 
-    cdef int _here(self) except -1:
+    cdef int _own(self) except -1:
         # A forked child writes through mappings of its own, which it fills in one go.
         if self.mapper != getpid():
             self._start()
+        return 0
+
+    cdef int _here(self) except -1:
+        self._own()
         if self.lingering:
             self._sweep()
         return 0
 
     # -- children that inherited a slot --------------------------------------------------------------------------------
 
+    # Other threads receive and let go while one of them forks. What they let go between `forking` and `forked` may be
+    # in the child or not, and is kept; what they have at the end may be, too. Neither function runs code of Python's.
+
+    def forking(self, witness):
+        self._own()
+        self.forks.append(witness)
+
     def forked(self, witness):
-        self._here()
+        self._own()
         cdef Py_ssize_t at
         for at in range(self.slots):
             if self.objects[at]:
                 self.witnesses[at] = (*self.witnesses.get(at, ()), witness)
+        if witness in self.forks:
+            self.forks.remove(witness)
 
-    def has_objects(self):
-        self._here()
-        return any(self.objects)
-
-    cdef void _sweep(self):
-        waiting = []
-        for at, holds, witnesses in self.lingering:
-            if all([ended() for ended in witnesses]):
-                shm_clear(&self._entry(at).word, holds)
-            else:
-                waiting.append((at, holds, witnesses))
-        self.lingering = waiting
+    cdef int _sweep(self) except -1:
+        # To ask a witness is to run Python: another thread may come by here meanwhile, or the handler of a signal
+        # raise. So each entry leaves the list before it is looked at: cleared twice, the slot could be somebody else's.
+        cdef Py_ssize_t left = len(self.lingering)
+        while left > 0 and self.lingering:
+            left -= 1
+            entry = self.lingering.pop(0)
+            ended = False
+            try:
+                ended = all([over() for over in entry[2]])
+            finally:
+                if not ended:
+                    self.lingering.append(entry)
+            if ended:
+                shm_clear(&self._entry(entry[0]).word, entry[1])
+        return 0
 
     cdef void _came(self, Py_ssize_t at):
         self.objects[at] += 1
 
     cdef void _went(self, Py_ssize_t at, uint64_t holds):
-        witnesses = self.witnesses.get(at)
+        witnesses = (*self.witnesses.get(at, ()), *self.forks)
         self.objects[at] -= 1
         if self.objects[at] == 0:
             self.witnesses.pop(at, None)
-        if witnesses is None:
-            shm_clear(&self._entry(at).word, holds)
-        else:
+        if witnesses:
             self.lingering.append((at, holds, witnesses))
+        else:
+            shm_clear(&self._entry(at).word, holds)
 
     cdef SlotEntry *_entry(self, Py_ssize_t at) noexcept nogil:
         return &self.table.slots[at]
@@ -1069,17 +1092,18 @@ cdef class Arena:
         cdef Py_ssize_t at
         cdef uint64_t word
         cdef Py_ssize_t found = 0
-        births = {}
+        # By pid and birth, both: the dead stay so, but a pid may come back before the last slot is seen.
+        living = {}
         for at in range(self.slots):
             word = shm_load(&self._entry(at).word)
             if word == 0:
                 break
             if not word & (FILLING | SENT):
                 continue
-            pid = (word >> PID_AT) & PIDS
-            if pid not in births:
-                births[pid] = birth_of(pid)
-            if births[pid] == word >> BORN_AT:
+            process = word >> PID_AT
+            if process not in living:
+                living[process] = birth_of(process & PIDS) == word >> BORN_AT
+            if living[process]:
                 continue
             # If somebody else was quicker the word has changed, and so has what is to be done.
             found += shm_swap(&self._entry(at).word, word, word & ~<uint64_t>(FILLING | SENT))

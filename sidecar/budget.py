@@ -11,7 +11,7 @@ from typing import Final, Protocol
 from alluxio_lance.errors import InvalidArgument, NoSpace
 from alluxio_lance.sidecar.memfd import free_huge_bytes
 
-__all__ = ["Budget", "Host", "Room"]
+__all__ = ["Budget", "Host", "Room", "size_text"]
 
 _ROOT: Final = Path("/")
 _UNLIMITED: Final = 1 << 60
@@ -164,8 +164,8 @@ class Budget:
         """Make the error that says what does not fit where."""
         available = self._available()
         return NoSpace(
-            f"{_size(need)} of shared memory are needed, but of the budget of {_size(self.limit)} {_size(self._used)} "
-            f"are used, and the host has {_size(available)} free - raise ALLUXIO_LANCE_MEMORY_BUDGET, or make room with "
+            f"{size_text(need)} of shared memory are needed, but of the budget of {size_text(self.limit)} {size_text(self._used)} "
+            f"are used, and the host has {size_text(available)} free - raise ALLUXIO_LANCE_MEMORY_BUDGET, or make room with "
             "`alluxio-lance cache evict`",
             budget=self.limit,
             need=need,
@@ -180,7 +180,8 @@ class Budget:
             self._used -= size
 
 
-def _size(number: int) -> str:
+def size_text(number: int) -> str:
+    """Write a number of bytes for people."""
     for unit, scale in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
         if number >= scale:
             return f"{number / scale:.1f} {unit}"

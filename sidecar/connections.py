@@ -6,6 +6,7 @@ import array
 import errno
 import json
 import os
+import select
 import socket
 import struct
 from collections import deque
@@ -48,6 +49,8 @@ class Connection:
         self.subscription: tuple[str, str] | None = None
         self.told: object = None
         """What its subscription was told last, so that nothing is told twice."""
+        self.windows: dict[str, tuple[str, Callable[[], None]]] = {}
+        """The windows that it holds, by id: whose lease they are of, and what lets them go."""
         self.waiting = False
         """Whether the reply to its last request is still being made."""
         self.ending = False
@@ -80,6 +83,16 @@ class Connection:
     def listening(self) -> bool:
         """Whether the next request may be read: the last one is answered."""
         return not self.waiting and not self._replies
+
+    def hung_up(self) -> bool:
+        """Whether the other end is closed, or this one; from any thread, also while nothing is read from it."""
+        try:
+            waiter = select.poll()
+            waiter.register(self._socket, select.POLLRDHUP)
+            return bool(waiter.poll(0))
+        except (OSError, ValueError):
+            # It was closed at this moment.
+            return True
 
     def receive(self) -> bytes | None:
         """Read one packet; None when there is none.

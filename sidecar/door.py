@@ -10,6 +10,7 @@ import errno
 import json
 import os
 import resource
+import secrets
 import selectors
 import socket
 import threading
@@ -22,12 +23,16 @@ from typing import Any, Final, Protocol, Self
 import structlog
 
 from alluxio_lance.address import Address
-from alluxio_lance.errors import AlluxioLanceError, InvalidArgument, PermissionDenied
+from alluxio_lance.errors import AlluxioLanceError, InvalidArgument, NotFound, PermissionDenied
 from alluxio_lance.lifecycle.uri import parse_name
 from alluxio_lance.sidecar.connections import MOST_DESCRIPTORS, Connection, Gone, refuse_crowd
 from alluxio_lance.sidecar.lease import Attachment
 from alluxio_lance.sidecar.leases import Leases
 from alluxio_lance.sidecar.peers import Peer, Peers
+from alluxio_lance.sidecar.resident import Hold
+from alluxio_lance.sidecar.window_calls import WindowCalls
+from alluxio_lance.sidecar.window_packets import window_packets
+from alluxio_lance.sidecar.windows import Asker, Stream
 
 __all__ = ["Announced", "Announcements", "Door"]
 
@@ -63,6 +68,8 @@ class Door:
         Asked by subscribers.
     sees
         Raises when a process may not see a resource. Called in the thread that announcements answer in: it may wait.
+    windows
+        Makes the windows of versions that are read window by window.
     shared
         Let other users reach the socket.
     most_connections
@@ -77,6 +84,7 @@ class Door:
         leases: Leases,
         announcements: Announcements,
         sees: Callable[[Peer, str, str], None],
+        windows: WindowCalls,
         instance: str,
         node: str,
         shared: bool = False,
@@ -87,6 +95,7 @@ class Door:
         self._leases = leases
         self._announcements = announcements
         self._sees = sees
+        self._windows = windows
         self._hello = {"ok": True, "protocol": _PROTOCOL, "instance": instance, "node": node, "pid": os.getpid()}
         self._most = most_connections or int(resource.getrlimit(resource.RLIMIT_NOFILE)[0] * _SPARE)
         self._operations: dict[str, Callable[[Connection, Mapping[str, Any]], None]] = {
@@ -94,6 +103,9 @@ class Door:
             "attach": self._attach,
             "detach": self._detach,
             "subscribe": self._subscribe,
+            "window": self._window,
+            "release": self._release,
+            "ahead": self._ahead,
         }
         self._connections: dict[int, Connection] = {}
         self._subscribers: dict[tuple[str, str], set[Connection]] = {}
@@ -273,6 +285,10 @@ class Door:
         if session is not None:
             self._peers.leave(session)
         self._leases.disconnect(connection.number, session)
+        self._windows.leave(connection.number)
+        for _, release in connection.windows.values():
+            release()
+        connection.windows.clear()
 
     # -- requests --------------------------------------------------------------------------------------------------
 
@@ -323,8 +339,58 @@ class Door:
             connection.reply(record, descriptors, attachment.sent if last else None)
 
     def _detach(self, connection: Connection, request: Mapping[str, Any]) -> None:
-        self._leases.detach(_text(request, "lease"), connection.number)
+        lease = _text(request, "lease")
+        self._leases.detach(lease, connection.number)
+        for id in [id for id, (of, _) in connection.windows.items() if of == lease]:
+            connection.windows.pop(id)[1]()
         connection.reply({"ok": True})
+
+    def _window(self, connection: Connection, request: Mapping[str, Any]) -> None:
+        lease, stream, asker = self._reading(connection, request)
+
+        def answered(answer: Hold | BaseException) -> None:
+            self._post(lambda: self._windowed(connection, lease, answer))
+
+        self._windows.window(stream, _numbers(request), asker, answered)
+        connection.waiting = True
+
+    def _windowed(self, connection: Connection, lease: str, answer: Hold | BaseException) -> None:
+        if connection.closed:
+            if isinstance(answer, Hold):
+                answer.release()
+            return
+        connection.waiting = False
+        if isinstance(answer, BaseException):
+            connection.refuse(answer)
+        else:
+            id = secrets.token_hex(8)
+            connection.windows[id] = lease, answer.release
+            for record, descriptors in window_packets(id, answer.layout, answer.descriptors):
+                connection.reply(record, descriptors)
+        self._flush(connection)
+
+    def _release(self, connection: Connection, request: Mapping[str, Any]) -> None:
+        id = _text(request, "window")
+        if id not in connection.windows:
+            raise NotFound(f"this connection holds no window {id[:16]} - it was released before")
+        connection.windows.pop(id)[1]()
+        connection.reply({"ok": True})
+
+    def _ahead(self, connection: Connection, request: Mapping[str, Any]) -> None:
+        _, stream, asker = self._reading(connection, request)
+        self._windows.ahead(stream, _numbers(request), asker, connection.number)
+        connection.reply({"ok": True})
+
+    def _reading(self, connection: Connection, request: Mapping[str, Any]) -> tuple[str, Stream, Asker]:
+        """Find the stream that a request is about, and say who asks."""
+        lease, peer = _text(request, "lease"), connection.peer
+        assert peer is not None
+        stream = self._leases.hold_of(lease, connection.number)
+        if not isinstance(stream, Stream):
+            raise InvalidArgument(f"the lease {lease[:8]}… was opened as a whole and has no windows")
+        # All connections of a process that read one lease are one reader: it asks ahead on one and reads on others.
+        asker = Asker(f"{lease}:{peer.pid}", peer.title, lambda: not connection.hung_up())
+        return lease, stream, asker
 
     def _subscribe(self, connection: Connection, request: Mapping[str, Any]) -> None:
         if connection.subscription is not None or connection.waiting:
@@ -370,6 +436,13 @@ def _text(request: Mapping[str, Any], key: str) -> str:
     value = request.get(key)
     if not isinstance(value, str):
         raise InvalidArgument(f"the packet needs an entry {key!r} with a text")
+    return value
+
+
+def _numbers(request: Mapping[str, Any]) -> list[int]:
+    value = request.get("units")
+    if not isinstance(value, list) or not all(isinstance(each, int) and not isinstance(each, bool) for each in value):
+        raise InvalidArgument("the packet needs an entry 'units' with a list of numbers")
     return value
 
 

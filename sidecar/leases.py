@@ -145,6 +145,19 @@ class Leases:
             if entry.deadline is not None:
                 entry.deadline = self._clock() + self._pending
 
+    def held(self, token: str, peer: Peer) -> Version:
+        """Return the version that a lease is on.
+
+        Raises
+        ------
+        NotFound
+            When it has ended, or belongs to another instance of the sidecar.
+        PermissionDenied
+            When it belongs to another user.
+        """
+        with self._changed:
+            return self._find(token, peer).version
+
     def end(self, token: str, peer: Peer) -> None:
         """End a lease early, and do not return before the catalog knows."""
         with self._changed:
@@ -178,6 +191,20 @@ class Leases:
             entry.deadline = None
             entry.pins += 1
             return Attachment(entry.hold.layout, entry.hold.descriptors, lambda: self._unpin(entry))
+
+    def hold_of(self, token: str, connection: int) -> Hold:
+        """Return what a lease holds that a connection has attached.
+
+        Raises
+        ------
+        NotFound
+            When the connection does not hold it.
+        """
+        with self._changed:
+            entry = self._entries.get(token)
+            if entry is None or connection not in entry.connections or entry.hold is None:
+                raise NotFound(f"this connection holds no lease {token[:8]}… - attach it first")
+            return entry.hold
 
     def detach(self, token: str, connection: int) -> None:
         """Let a connection go of a lease; the last one ends it.

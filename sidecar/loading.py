@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from typing import Final
 
 from alluxio_lance.layout import Pages
 from alluxio_lance.manager import OnProgress
 from alluxio_lance.sidecar.budget import Room
 from alluxio_lance.sidecar.disk import NO_DISK, DiskTier
-from alluxio_lance.sidecar.loader import HotColumn, load
+from alluxio_lance.sidecar.loader import HotColumn, load, load_units
 from alluxio_lance.sidecar.plan import Plan
-from alluxio_lance.sidecar.reading import Versions
+from alluxio_lance.sidecar.reading import SharedReader, Versions
+from alluxio_lance.sidecar.units import Units, runs
 from alluxio_lance.values import Version
 from alluxio_lance.ways import CacheShare, DiskStatistics, Way, bytes_by_way
 
-__all__ = ["Loaded", "Loading", "Wish"]
+__all__ = ["Loaded", "Loading", "UnitWish", "Wish"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,25 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True)
+class UnitWish:
+    """Which units of a version are to be loaded, all with the same columns."""
+
+    version: Version
+    units: Units
+    """The version, narrowed to these columns."""
+    numbers: Sequence[int]
+    of: Callable[[int], Hashable]
+    """What residency calls a unit."""
+    reader: SharedReader
+    """Opens the version in the store, when it must be."""
+    room: Room
+    ready: Callable[[int, list[HotColumn]], None]
+    """Takes each unit over as soon as it is loaded."""
+    cancelled: Callable[[], bool] = lambda: False
+    """As in `Wish`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Loaded:
     """What a load brought into shared memory, in the order of the plan, and how."""
 
@@ -46,6 +67,10 @@ class Loaded:
     """Bytes by way: of files, for ``disk`` of segments."""
     cached_percent: int | None = None
     """How much of the version lay in the cache before the store at the end; None: it was not asked."""
+
+
+_AT_ONCE: Final = 8
+"""Units that are loaded together, in parallel from the disk or in one pass from the store: others wait for the first."""
 
 
 class Loading:
@@ -96,6 +121,54 @@ class Loading:
             loaded.cached_percent,
         )
 
+    def load_units(self, wish: UnitWish) -> None:
+        """Bring units into shared memory: from the disk what lies there, the rest from the store, in passes of a few.
+
+        Units do not warm the cache before the store: it would be filled with all of a version for the sake of a few rows.
+
+        Raises
+        ------
+        NoSpace, NotFound, Restoring, Corrupt, Unavailable
+            As of `load`. What was ready before an error stays loaded.
+        """
+        self._versions.check(wish.version)
+        # In order of their numbers: consecutive units are read in one pass.
+        numbers = sorted(wish.numbers)
+        for start in range(0, len(numbers), _AT_ONCE):
+            kept = self._units_from_disk(wish, numbers[start : start + _AT_ONCE])
+            missing = {
+                unit: tuple(name for name in wish.units.names if name not in {hot.column.name for hot in columns})
+                for unit, columns in kept.items()
+            }
+            try:
+                for unit in [unit for unit, names in missing.items() if not names]:
+                    wish.ready(unit, kept.pop(unit))
+                for names in dict.fromkeys(missing[unit] for unit in kept):
+                    self._units_from_store(wish, names, [unit for unit in kept if missing[unit] == names], kept)
+            except BaseException:
+                _give_back((column for columns in kept.values() for column in columns), wish.room)
+                raise
+
+    def _units_from_disk(self, wish: UnitWish, numbers: Iterable[int]) -> dict[int, list[HotColumn]]:
+        plans = {unit: wish.units.one(unit) for unit in numbers}
+        if self._disk is None:
+            return {unit: [] for unit in plans}
+        return self._disk.load_units(wish.version.content_hash, plans, wish.room, cancelled=wish.cancelled)
+
+    def _units_from_store(
+        self, wish: UnitWish, names: Sequence[str], numbers: Sequence[int], kept: dict[int, list[HotColumn]]
+    ) -> None:
+        """Read columns of units, and hand over what is complete then; ``kept`` loses it."""
+        units = wish.units.only(names)
+        for first, stop in runs(numbers):
+            start, _ = units.span(first, stop)
+            with wish.reader.reading() as reader:
+                loaded = load_units(reader, units.run(first, stop), start, wish.room, cancelled=wish.cancelled)
+            for unit, columns in zip(range(first, stop), loaded, strict=True):
+                if self._disk is not None and all(hot.column.kind is units.kind(hot.column.name) for hot in columns):
+                    self._disk.offer(wish.version, wish.of(unit), units.one(unit), columns, unit)
+                wish.ready(unit, [*kept.pop(unit), *columns])
+
     def _from_disk(self, wish: Wish) -> list[HotColumn]:
         if self._disk is None:
             return []
@@ -133,6 +206,10 @@ class Loading:
     def warm(self, version: Version, go_on: Callable[[], bool]) -> None:
         """Bring a version into the cache before the store, if the rules say so; a failure is logged."""
         self._versions.warm(version, None, go_on)
+
+    def reader(self, version: Version) -> SharedReader:
+        """Return what opens a version once for many loads of its units; the caller closes it."""
+        return SharedReader(lambda: self._versions.open(version))
 
     # -- what becomes of it afterwards -----------------------------------------------------------------------------
 

@@ -32,6 +32,11 @@ class Peer:
     """Its command line, shortened."""
 
     @property
+    def title(self) -> str:
+        """Names it in refusals."""
+        return f"process {self.pid} of {self.user} ({self.command or 'unknown command'})"
+
+    @property
     def trusted_with_paths(self) -> bool:
         """Whether the sidecar may read files on its behalf: the same user as the sidecar, or root."""
         return is_owner(self.uid)

@@ -315,6 +315,10 @@ class Prefetcher:
         if self._closed or not self._is_wished(name, wish):
             return  # the stop, or the pointer that moved on, cancelled the load: that is no failure
         again = _may_succeed_later(error)
+        if isinstance(error, NoSpace) and not again:
+            _log.info("an active version does not fit and is left to be read window by window", uri=wish.version.uri)
+            self._give_up(name, wish)
+            return
         _log.warning("an active version could not be made hot", uri=wish.version.uri, error=error.message, again=again)
         if not again:
             self._give_up(name, wish)

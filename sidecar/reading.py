@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
 
-from alluxio_lance.errors import AlluxioLanceError, NotFound, Restoring
+from alluxio_lance.errors import AlluxioLanceError, NotFound, Restoring, Unavailable
 from alluxio_lance.lifecycle.ports import Catalog, Store, TableReader
 from alluxio_lance.lifecycle.uri import ResourceName, parse_selector
 from alluxio_lance.manager import OnProgress
 from alluxio_lance.values import State, Version
 from alluxio_lance.ways import CacheShare
 
-__all__ = ["StoredVersions", "Versions"]
+__all__ = ["SharedReader", "StoredVersions", "Versions"]
 
 _log = structlog.get_logger(__name__)
 
@@ -37,6 +40,70 @@ class Versions(Protocol):
     def open(self, version: Version) -> TableReader:
         """Open a version for reading."""
         ...
+
+
+class SharedReader:
+    """One version in the store, opened when it is first needed and kept open for many reads, from any thread.
+
+    To open it again for each few rows would check the files of this node again each time, too.
+
+    Parameters
+    ----------
+    opened
+        Opens it.
+    """
+
+    def __init__(self, opened: Callable[[], TableReader]) -> None:
+        self._open = opened
+        self._current: _Shared | None = None
+        self._closed = False
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def reading(self) -> Iterator[TableReader]:
+        """Give the reader for a while; after an error the next one is opened anew.
+
+        Raises
+        ------
+        Unavailable
+            When this was closed.
+        """
+        with self._lock:
+            if self._closed:
+                raise Unavailable("the version was closed before it was read - open it again", what="lease")
+            shared = self._current = self._current or _Shared(self._open())
+            shared.users += 1
+        try:
+            yield shared.reader
+        except BaseException:
+            with self._lock:
+                shared.over = True
+                self._current = None if self._current is shared else self._current
+            raise
+        finally:
+            with self._lock:
+                shared.users -= 1
+                shared.close_if_unused()
+
+    def close(self) -> None:
+        """Close it as soon as nobody reads from it; a second call does nothing."""
+        with self._lock:
+            self._closed = True
+            shared, self._current = self._current, None
+            if shared is not None:
+                shared.over = True
+                shared.close_if_unused()
+
+
+@dataclass(slots=True, eq=False)
+class _Shared:
+    reader: TableReader
+    users: int = 0
+    over: bool = False
+
+    def close_if_unused(self) -> None:
+        if self.over and not self.users:
+            self.reader.close()
 
 
 class StoredVersions:

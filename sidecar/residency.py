@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from alluxio_lance.errors import Conflict, Leased, Unavailable
 from alluxio_lance.layout import Pages
@@ -17,9 +17,10 @@ from alluxio_lance.manager import OnProgress
 from alluxio_lance.sidecar.budget import Budget
 from alluxio_lance.sidecar.loading import Loaded, Loading, Wish
 from alluxio_lance.sidecar.plan import DEFAULT_SHARD_BYTES
-from alluxio_lance.sidecar.resident import Hold, Load, Resident, key_of
+from alluxio_lance.sidecar.resident import Hold, Load, Resident, describe, key_of
 from alluxio_lance.sidecar.shelf import Shelf
-from alluxio_lance.sidecar.statistics import CacheStatistics
+from alluxio_lance.sidecar.statistics import CacheStatistics, ResidentVersion, Role
+from alluxio_lance.sidecar.windows import PATIENCE, Windows
 from alluxio_lance.values import Version
 from alluxio_lance.ways import Way
 
@@ -34,6 +35,10 @@ class CacheEvent:
     version: Version
     message: str = ""
     """Why it failed, when it did."""
+
+
+_WHY: Final = tuple(Role)
+"""Of several reasons for which parts of a version are here, the first one counts."""
 
 
 def _always() -> bool:
@@ -56,6 +61,8 @@ class Residency:
         What the segments of the widest column should have.
     prefer
         The best pages to use.
+    patience
+        Seconds that a window waits for room which others hold.
     on_event
         Told what happens, from the thread in which it happens, without a lock held; must not raise.
     """
@@ -68,11 +75,15 @@ class Residency:
         keep_previous: int = 1,
         shard_bytes: int = DEFAULT_SHARD_BYTES,
         prefer: Pages = Pages.HUGE,
+        patience: float = PATIENCE,
         on_event: Callable[[CacheEvent], None] | None = None,
     ) -> None:
         self._loading = loading
         self._budget = budget
         self._shelf = Shelf(budget, keep_previous, self._dropped)
+        self._lock = threading.Condition(threading.Lock())
+        self.windows = Windows(loading, budget, self._shelf, self._lock, self._locked, patience=patience)
+        """What is read of versions that do not fit as a whole."""
         self._shard_bytes = shard_bytes
         self._prefer = prefer
         self._on_event = on_event
@@ -80,7 +91,6 @@ class Residency:
         """What happened under the lock and is told after it."""
         self._opens = self._hits = self._failed = 0
         self._closed = False
-        self._lock = threading.Lock()
 
     # -- readers ---------------------------------------------------------------------------------------------------
 
@@ -225,6 +235,9 @@ class Residency:
             lambda: self._closed or mine.unwanted(),
         )
         try:
+            if wish.plan.need > self._budget.limit:
+                # Before anything is evicted for the part of it that lies on the disk.
+                raise self._budget.refusal(wish.plan.need)
             loaded = self._loading.load(wish)
         except BaseException as error:
             self._fail(resident, mine, error)
@@ -238,7 +251,7 @@ class Residency:
             self._failed += not mine.given_up
             self._events.append(CacheEvent("failed", resident.version, str(error)))
             if not resident.columns:
-                del self._shelf.residents[key_of(resident.version)]
+                del self._shelf.residents[resident.key]
             self._shelf.drop_if_unwanted(resident)
         mine.end(error)
 
@@ -256,15 +269,16 @@ class Residency:
         self._events.append(CacheEvent("hot", resident.version))
         mine.end()
 
-    def _dropped(self, version: Version) -> None:
-        """Note that a version has left; the lock is held, and what it is told does not wait."""
-        self._loading.forget(key_of(version))
-        self._events.append(CacheEvent("evicted", version))
+    def _dropped(self, resident: Resident) -> None:
+        """Note that a version or a unit has left; the lock is held, and what it is told does not wait."""
+        self._loading.forget(resident.key)
+        if not resident.is_unit:
+            self._events.append(CacheEvent("evicted", resident.version))
 
     def make_room(self, resident: Resident, need: int, huge: int) -> None:
         """Claim bytes for a load; what nobody reads makes room."""
         with self._locked():
-            self._shelf.make_room(resident, need, huge)
+            self._shelf.make_room([resident], need, huge)
 
     def give_room(self, size: int) -> None:
         """Give back what a load has claimed and does not need."""
@@ -289,7 +303,8 @@ class Residency:
     def resident(self, type: str, name: str) -> list[Version]:
         """List the versions of a resource that are here or on their way."""
         with self._locked():
-            return [resident.version for key, resident in self._shelf.residents.items() if key[:2] == (type, name)]
+            here = [resident for key, resident in self._shelf.residents.items() if key[:2] == (type, name)]
+            return list({resident.key[:4]: resident.version for resident in here}.values())
 
     def forget(self, type: str, name: str) -> None:
         """Note that a resource was deleted: all its versions go as soon as nobody holds them."""
@@ -297,7 +312,7 @@ class Residency:
             self._shelf.forget(type, name)
 
     def evict(self, version: Version) -> int:
-        """Drop a version from shared memory.
+        """Drop a version from shared memory, and all its units that nobody holds.
 
         Returns
         -------
@@ -313,17 +328,19 @@ class Residency:
         """
         with self._locked():
             resident = self._shelf.find(version)
-            if resident is None:
-                return 0
-            if resident.holders:
-                holders = list(resident.holders)
+            here = [*([resident] if resident else []), *self._shelf.units(version)]
+            freed = sum(self._shelf.drop(one) for one in here if one.idle)
+            busy = [one for one in here if not one.idle]
+            # Of units some are always in use: what could go has gone.
+            if not busy or (freed and resident not in busy):
+                return freed
+            holders = list(dict.fromkeys(holder for one in busy for holder in one.holders))
+            if holders:
                 raise Leased(
                     f"{version.uri} is read by {len(holders)}: {', '.join(holders)} - end them, or wait",
                     holders=holders,
                 )
-            if resident.load is not None:
-                raise Conflict(f"{version.uri} is being loaded - try again when it is hot")
-            return self._shelf.drop(resident)
+            raise Conflict(f"{version.uri} is being loaded - try again when it is hot")
 
     # -- looking ---------------------------------------------------------------------------------------------------
 
@@ -342,7 +359,7 @@ class Residency:
             return CacheStatistics(
                 budget_bytes=self._budget.limit,
                 used_bytes=self._budget.used,
-                versions=tuple(r.describe(self._shelf.role(r)) for r in self._shelf.residents.values()),
+                versions=self._described(),
                 opens=self._opens,
                 hits=self._hits,
                 evictions=self._shelf.dropped,
@@ -350,10 +367,18 @@ class Residency:
                 disk=self._loading.disk_statistics(),
             )
 
+    def _described(self) -> tuple[ResidentVersion, ...]:
+        """Describe what is here, all that is here of one version in one."""
+        grouped: dict[tuple[object, ...], list[Resident]] = {}
+        for resident in self._shelf.residents.values():
+            grouped.setdefault(resident.key[:4], []).append(resident)
+        return tuple(describe(group, min(map(self._shelf.role, group), key=_WHY.index)) for group in grouped.values())
+
     # -- the end ---------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
         """Cut off running loads, and close all segments; readers keep what they have mapped. A second call does nothing."""
+        self.windows.close()
         with self._locked():
             self._closed = True
             loads = [r.load for r in self._shelf.residents.values() if r.load is not None]
@@ -379,6 +404,8 @@ class Residency:
                 yield
         finally:
             with self._lock:
+                # Whatever it was: somebody may wait for it.
+                self._lock.notify_all()
                 events, self._events = self._events, []
             if self._on_event is not None:
                 for event in events:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -19,14 +20,25 @@ from alluxio_lance.sidecar.statistics import ResidentVersion, Role, Status
 from alluxio_lance.values import Progress, Version
 from alluxio_lance.ways import Way
 
-__all__ = ["Hold", "Key", "Load", "Resident", "key_of"]
+__all__ = ["Hold", "Key", "Load", "Resident", "describe", "key_of"]
 
-Key = tuple[str, str, str, str]
+
+class Key(NamedTuple):
+    """What tells one version from all others: the operation, too, since a deleted name may be taken again."""
+
+    type: str
+    name: str
+    semver: str
+    operation: str
+    unit: int | None = None
+    """One of its units; None: the whole of it."""
+    as_arrow: frozenset[str] = frozenset()
+    """Columns that this unit, like all others of the version, has as ARROW: some of their lists have null items."""
 
 
 def key_of(version: Version) -> Key:
-    """Return what tells one version from all others: the operation, too, since a deleted name may be taken again."""
-    return version.type, version.name, version.semver, version.operation
+    """Return the key of a version as a whole."""
+    return Key(version.type, version.name, version.semver, version.operation)
 
 
 class Load:
@@ -85,10 +97,11 @@ class Load:
 
 @dataclass(slots=True, eq=False)
 class Resident:
-    """What residency keeps of a version; all access under its lock."""
+    """What residency keeps of a version, or of one of its units; all access under its lock."""
 
     version: Version
     plan: Plan
+    key: Key
     columns: dict[str, HotColumn] = field(default_factory=dict)
     holders: list[str] = field(default_factory=list)
     """One entry per lease, as the opener named itself."""
@@ -102,6 +115,8 @@ class Resident:
     ways: Mapping[Way, int] = field(default_factory=dict)
     cached_percent: int | None = None
     """Both of the last load."""
+    promised: set[str] = field(default_factory=set)
+    """Who asked for it ahead and has not read it yet: what somebody else asks for ahead does not push it out."""
 
     @classmethod
     def of(cls, version: Version, shard_bytes: int) -> Resident:
@@ -113,12 +128,17 @@ class Resident:
             num_bytes=version.num_bytes,
             shard_bytes=shard_bytes,
         )
-        return cls(version, plan)
+        return cls(version, plan, key_of(version))
 
     @property
     def bytes(self) -> int:
         """Bytes of its segments."""
         return sum(column.bytes for column in self.columns.values())
+
+    @property
+    def is_unit(self) -> bool:
+        """Whether it is one unit of a version."""
+        return self.key.unit is not None
 
     @property
     def idle(self) -> bool:
@@ -155,34 +175,44 @@ class Resident:
         descriptors = tuple(fd for name in names for fd in self.columns[name].descriptors)
         return Hold(self.layout(names), descriptors, lambda: let_go(self, holder))
 
-    def describe(self, role: Role) -> ResidentVersion:
-        """Describe it for the statistics."""
-        segments = [segment for column in self.columns.values() for segment in column.column.segments]
-        largest = max(segments, key=lambda segment: segment.length, default=None)
-        return ResidentVersion(
-            type=self.version.type,
-            name=self.version.name,
-            semver=self.version.semver,
-            version=self.version.version,
-            role=role,
-            status=Status.HOT if self.load is None else Status.LOADING,
-            bytes=self.bytes,
-            segments=len(segments),
-            columns=tuple(self.columns),
-            rows=self.version.num_rows,
-            pages=Pages.SMALL if largest is None else largest.pages,
-            leases=len(self.holders),
-            last_opened_at=self.opened_at,
-            load_seconds=self.load_seconds,
-            ways=self.ways,
-            cached_percent=self.cached_percent,
-        )
-
     def close(self) -> None:
         """Close its descriptors; the memory is free when no reader holds its own."""
         for column in self.columns.values():
             column.close()
         self.columns.clear()
+
+
+def describe(parts: Sequence[Resident], role: Role) -> ResidentVersion:
+    """Describe what is here of one version, as a whole and in units, for the statistics."""
+    version = parts[0].version
+    columns = [column for part in parts for column in part.columns.values()]
+    segments = [segment for column in columns for segment in column.column.segments]
+    largest = max(segments, key=lambda segment: segment.length, default=None)
+    newest = max(parts, key=lambda part: part.used)
+    return ResidentVersion(
+        type=version.type,
+        name=version.name,
+        semver=version.semver,
+        version=version.version,
+        role=role,
+        status=Status.HOT if all(part.load is None for part in parts) else Status.LOADING,
+        bytes=sum(part.bytes for part in parts),
+        segments=len(segments),
+        columns=tuple(dict.fromkeys(name for part in parts for name in part.columns)),
+        rows=max(_rows(part for part in parts if part.is_unit == unit) for unit in (True, False)),
+        pages=Pages.SMALL if largest is None else largest.pages,
+        # Who holds a window holds all its units.
+        leases=len([holder for part in parts if not part.is_unit for holder in part.holders])
+        + len({holder for part in parts if part.is_unit for holder in part.holders}),
+        last_opened_at=newest.opened_at,
+        load_seconds=newest.load_seconds,
+        ways=newest.ways,
+        cached_percent=newest.cached_percent,
+    )
+
+
+def _rows(parts: Iterable[Resident]) -> int:
+    return sum(part.plan.num_rows for part in parts)
 
 
 class Hold:

@@ -44,17 +44,21 @@ from alluxio_lance.sidecar.reading import StoredVersions
 from alluxio_lance.sidecar.residency import CacheEvent, Residency
 from alluxio_lance.sidecar.run_folder import RunFolder
 from alluxio_lance.sidecar.seeing import Seeing
+from alluxio_lance.sidecar.selections import Selections
 from alluxio_lance.sidecar.services.cache import Cache
 from alluxio_lance.sidecar.services.governance import Governance
 from alluxio_lance.sidecar.services.guard import LONGEST_METADATA, Guard
 from alluxio_lance.sidecar.services.happenings import Happenings
 from alluxio_lance.sidecar.services.lifecycle import Lifecycle
+from alluxio_lance.sidecar.services.selection import Selection
 from alluxio_lance.sidecar.settings import Settings, Share
+from alluxio_lance.sidecar.window_calls import WindowCalls
 from alluxio_lance.storage import LanceStore
-from alluxio_lance.v1 import cache_pb2, governance_pb2, lifecycle_pb2
+from alluxio_lance.v1 import cache_pb2, governance_pb2, lifecycle_pb2, selection_pb2
 from alluxio_lance.v1.cache_pb2_grpc import add_CacheServicer_to_server
 from alluxio_lance.v1.governance_pb2_grpc import add_GovernanceServicer_to_server
 from alluxio_lance.v1.lifecycle_pb2_grpc import add_LifecycleServicer_to_server
+from alluxio_lance.v1.selection_pb2_grpc import add_SelectionServicer_to_server
 from alluxio_lance.values import Version
 
 __all__ = ["Sidecar"]
@@ -70,6 +74,7 @@ _SERVICES: Final = (
     lifecycle_pb2.DESCRIPTOR.services_by_name["Lifecycle"].full_name,
     governance_pb2.DESCRIPTOR.services_by_name["Governance"].full_name,
     cache_pb2.DESCRIPTOR.services_by_name["Cache"].full_name,
+    selection_pb2.DESCRIPTOR.services_by_name["Selection"].full_name,
 )
 
 
@@ -89,6 +94,8 @@ class Sidecar:
         self.instance = uuid.uuid4().hex
         self._parts = ExitStack()
         self._closed = False
+        self.silence = ""
+        """Why the store did not answer at the start; empty when it did."""
         _raise_descriptor_limit()
         share_heaps()
         try:
@@ -169,7 +176,7 @@ class Sidecar:
             patient=bool(settings.disk_share),
         )
         self._parts.callback(catalog.close)
-        log_commits(settings.store)
+        self.silence = log_commits(settings.store)
         nudge = threading.Event()
         trimmer = keep(Trimmer())
 
@@ -189,9 +196,11 @@ class Sidecar:
             self._happenings.tell(event)
             trimmer.soon()
 
+        versions = StoredVersions(catalog, store, lambda version: _warms(catalog, book, version))
+        self._selections = keep(Selections(versions.open))
         self._residency = keep(
             Residency(
-                Loading(StoredVersions(catalog, store, lambda version: _warms(catalog, book, version)), self._disk),
+                Loading(versions, self._disk),
                 _budget(settings),
                 keep_previous=settings.keep_previous,
                 shard_bytes=settings.shard_bytes,
@@ -208,6 +217,7 @@ class Sidecar:
             )
         )
         authenticator = Authenticator(catalog, book, node=settings.node)
+        windows = keep(WindowCalls(self._residency.windows))
         self._prefetcher = keep(
             Prefetcher(
                 catalog,
@@ -224,6 +234,7 @@ class Sidecar:
                 leases=self._leases,
                 announcements=self._prefetcher,
                 sees=Seeing(peers, authenticator, self._manager),
+                windows=windows,
                 instance=self.instance,
                 node=settings.node,
                 shared=shared,
@@ -290,6 +301,7 @@ class Sidecar:
             ),
             self._server,
         )
+        add_SelectionServicer_to_server(Selection(self._selections, self._leases, peers=peers), self._server)
         self._health = health.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection((*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
@@ -319,6 +331,7 @@ class Sidecar:
         self._server.stop(_GRACE).wait()
         self._leases.close()
         self._prefetcher.cease()
+        self._selections.close()
         self._residency.close()
         self._manager.cease()
         self._threads.shutdown()

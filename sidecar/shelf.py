@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 from alluxio_lance.sidecar.budget import Budget
@@ -32,7 +32,7 @@ class Shelf:
         Told of every version dropped.
     """
 
-    def __init__(self, budget: Budget, keep_previous: int, on_drop: Callable[[Version], None]) -> None:
+    def __init__(self, budget: Budget, keep_previous: int, on_drop: Callable[[Resident], None]) -> None:
         self.residents: dict[Key, Resident] = {}
         self.dropped = 0
         """Versions dropped since the start."""
@@ -41,17 +41,24 @@ class Shelf:
         self._on_drop = on_drop
 
     def find(self, version: Version) -> Resident | None:
-        """Return a version that is here or on its way."""
+        """Return a version that is here as a whole, or on its way."""
         return self.residents.get(key_of(version))
+
+    def units(self, version: Version) -> list[Resident]:
+        """List the units of a version that are here or on their way."""
+        whole = key_of(version)
+        return [resident for key, resident in self.residents.items() if key[:4] == whole[:4] and resident.is_unit]
 
     def put(self, resident: Resident) -> None:
         """Add a version; the one that is here already changes nothing.
 
         One of the same full name is of a resource that was deleted before this one: it goes.
         """
-        key = key_of(resident.version)
+        key = resident.key
         if key not in self.residents:
-            self._retire(key[:3])
+            for other in self._namesakes(key[:3]):
+                if other.key.operation != key.operation:
+                    self._let_go(other)
             self.residents[key] = resident
 
     def role(self, resident: Resident) -> Role:
@@ -62,36 +69,37 @@ class Shelf:
 
     def drop(self, resident: Resident) -> int:
         """Close a version's segments and return the bytes that are free again."""
-        del self.residents[key_of(resident.version)]
+        del self.residents[resident.key]
         size = resident.bytes
         resident.close()
         self._budget.release(size)
-        self.dropped += 1
-        self._on_drop(resident.version)
+        # Units come and go all the time: they are no evicted versions.
+        self.dropped += not resident.is_unit
+        self._on_drop(resident)
         return size
 
     def drop_if_unwanted(self, resident: Resident) -> None:
         """Close a version that was retired, unless it is held or loading, or gone already."""
-        if self.find(resident.version) is resident and resident.retired and resident.idle:
+        if self.residents.get(resident.key) is resident and resident.retired and resident.idle:
             self.drop(resident)
 
     def move(self, type: str, name: str, semver: str | None) -> None:
         """Move the pointer of a resource."""
         unwanted = self._pointers.move(type, name, semver)
         now_active = self._namesakes((type, name, semver))
-        if now_active:
+        for one in now_active:
             # Of two the later one: the other is of a resource that was deleted.
-            now_active[-1].retired = False
-        for one in unwanted:
-            self._retire((type, name, one))
+            if one.key.operation == now_active[-1].key.operation:
+                one.retired = False
+        for old in unwanted:
+            self._retire((type, name, old))
 
     def retire(self, version: Version) -> None:
         """Let a version go, and keep it no longer for a rollback."""
         self._pointers.strike(version.type, version.name, version.semver)
         resident = self.find(version)
-        if resident is not None:
-            resident.retired = True
-            self.drop_if_unwanted(resident)
+        for one in [*([resident] if resident else []), *self.units(version)]:
+            self._let_go(one)
 
     def forget(self, type: str, name: str) -> None:
         """Let all versions of a resource go."""
@@ -105,11 +113,22 @@ class Shelf:
 
     def _retire(self, semver: _Semver) -> None:
         for resident in self._namesakes(semver):
-            resident.retired = True
-            self.drop_if_unwanted(resident)
+            self._let_go(resident)
 
-    def make_room(self, newcomer: Resident, need: int, huge: int) -> None:
+    def _let_go(self, resident: Resident) -> None:
+        resident.retired = True
+        self.drop_if_unwanted(resident)
+
+    def make_room(self, newcomers: Collection[Resident], need: int, huge: int = 0, *, for_later: bool = False) -> None:
         """Claim bytes for a load, dropping what nobody reads, the least wanted first.
+
+        Parameters
+        ----------
+        newcomers
+            What is loaded, and what must not go for it.
+        for_later
+            It is not urgent: only what nobody has a use for goes, neither active nor previous versions nor units that
+            somebody asked for ahead.
 
         Raises
         ------
@@ -117,23 +136,34 @@ class Shelf:
             When all that may go would not be enough; then nothing has gone.
         """
         shortage = self._budget.shortage(need, huge=huge)
-        victims = self._victims(newcomer)
+        victims = self._victims(newcomers, for_later=for_later)
         if shortage > sum(victim.bytes for victim in victims):
             raise self._budget.refusal(need)
         for victim in victims:
-            if not self._budget.shortage(need, huge=huge):
-                break
-            self.drop(victim)
+            if shortage <= 0:
+                # Asked again only now, since it asks the kernel: what readers have mapped is not free yet.
+                shortage = self._budget.shortage(need, huge=huge)
+                if not shortage:
+                    break
+            shortage -= self.drop(victim)
         self._budget.reserve(need, huge=huge)
 
-    def _victims(self, newcomer: Resident) -> list[Resident]:
-        """List what may go for another version: never the active version of the same resource."""
-        resource = key_of(newcomer.version)[:2]
+    def _victims(self, newcomers: Collection[Resident], *, for_later: bool) -> list[Resident]:
+        """List what may go for others, the first to go first."""
+        spared = {resident.key for resident in newcomers}
+        resources = {resident.key[:2] for resident in newcomers if not resident.is_unit}
         ranked = [
-            (_ORDER.index(role), other.used, key)
-            for key, other in self.residents.items()
-            if other is not newcomer and other.idle
-            for role in [self.role(other)]
-            if role is not Role.ACTIVE or key[:2] != resource
+            (_ORDER.index(role), bool(other.promised), other.used, other)
+            for other in self.residents.values()
+            if other.idle and other.key not in spared
+            for role in [self._worth(other)]
+            # A version never pushes out the active one of the same resource.
+            if role is not Role.ACTIVE or other.key[:2] not in resources
         ]
-        return [self.residents[key] for _, _, key in sorted(ranked)]
+        if for_later:
+            ranked = [one for one in ranked if _ORDER[one[0]] is Role.CACHED and not one[1]]
+        return [other for *_, other in sorted(ranked, key=lambda one: one[:3])]
+
+    def _worth(self, resident: Resident) -> Role:
+        """Say what a version counts as when room is needed: units are read once and go first, whatever they are of."""
+        return Role.CACHED if resident.is_unit else self.role(resident)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Final, Self
 
 import lance
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from alluxio_lance.errors import Corrupt, InvalidArgument, NotFound
 from alluxio_lance.storage.cutting import width_bits
 from alluxio_lance.storage.encoding import is_fixed_width, user_schema
 from alluxio_lance.storage.faults import lance_faults
-from alluxio_lance.storage.scanning import PlainRows, Rows, Shape
+from alluxio_lance.storage.scanning import PlainRows, Rows, Shape, Span
+from alluxio_lance.storage.selecting import matching
 from alluxio_lance.ways import FileWay
 
 __all__ = ["BATCH_BYTES", "LanceTableReader"]
@@ -58,13 +61,17 @@ class LanceTableReader:
         """By which way each file is read; one that fell back to the endpoint in the middle says so afterwards."""
         return self._rows.ways
 
-    def batches(self, columns: Sequence[str], *, batch_bytes: int = BATCH_BYTES) -> Iterator[pa.RecordBatch]:
-        """Stream all rows in order.
+    def batches(
+        self, columns: Sequence[str], *, rows: tuple[int, int] | None = None, batch_bytes: int = BATCH_BYTES
+    ) -> Iterator[pa.RecordBatch]:
+        """Stream rows in order.
 
         Parameters
         ----------
         columns
             Names of top-level columns, in the order in which the batches shall have them.
+        rows
+            The first one and the one behind the last one, as a stream of all rows has them; by default all.
         batch_bytes
             About how many bytes a batch has; fixed-width columns by their width, others by the table's average.
 
@@ -72,13 +79,35 @@ class LanceTableReader:
         ------
         NotFound
             When a column does not exist.
+        InvalidArgument
+            When there are no such rows.
         Corrupt
             When a file is missing or cannot be read, or when rows are missing at the end.
         """
-        dataset, rows = self._open()
+        dataset, source = self._open()
         schema = self._project(columns)
+        span = self._span(rows)
         shape = Shape(schema.names, self._rows_per_batch(dataset, schema, batch_bytes), batch_bytes)
-        return self._stream(rows, schema, shape)
+        return self._stream(source, schema, shape, span)
+
+    def _span(self, rows: tuple[int, int] | None) -> Span:
+        start, stop = rows or (0, self._num_rows)
+        if not 0 <= start <= stop <= self._num_rows:
+            raise InvalidArgument(f"{self._where} has rows 0 to {self._num_rows}, not {start} to {stop}")
+        return Span(start, stop)
+
+    def matching(self, filter: str) -> Generator[npt.NDArray[np.uint64], None, None]:
+        """Number the rows for which an SQL expression is true, ascending, in parts.
+
+        Raises
+        ------
+        InvalidArgument
+            When it is none that may be evaluated, or does not fit the columns; the message has the reason.
+        Corrupt, Unavailable
+            When the table cannot be read.
+        """
+        dataset, _ = self._open()
+        return matching(dataset, filter, self._schema, self._where)
 
     def _project(self, columns: Sequence[str]) -> pa.Schema:
         if not columns:
@@ -102,16 +131,16 @@ class LanceTableReader:
             file.file_size_bytes or 0 for fragment in dataset.get_fragments() for file in fragment.metadata.files
         )
 
-    def _stream(self, rows: Rows, schema: pa.Schema, shape: Shape) -> Iterator[pa.RecordBatch]:
+    def _stream(self, source: Rows, schema: pa.Schema, shape: Shape, span: Span) -> Iterator[pa.RecordBatch]:
         seen = 0
-        for batch in rows.scan(shape):
+        for batch in source.scan(shape, span):
             seen += batch.num_rows
             yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
-        if seen != self._num_rows:
+        if seen != span.rows:
             raise Corrupt(
-                f"{self._where} ended after {seen} of {self._num_rows} rows; roll back to an earlier version",
-                expected=self._num_rows,
-                found=seen,
+                f"{self._where} ended after {span.start + seen} of {span.stop} rows; roll back to an earlier version",
+                expected=span.stop,
+                found=span.start + seen,
             )
 
     def _open(self) -> tuple[lance.LanceDataset, Rows]:

@@ -12,7 +12,7 @@ import pyarrow as pa
 from alluxio_lance.storage.faults import lance_faults
 from alluxio_lance.ways import FileWay
 
-__all__ = ["PlainRows", "Rows", "Shape", "scan"]
+__all__ = ["PlainRows", "Rows", "Shape", "Span", "scan"]
 
 _READ_AHEAD: Final = 4
 """Batches in flight: enough to keep two cores decoding while the caller copies one."""
@@ -29,6 +29,27 @@ class Shape:
     """About as many bytes as that is."""
 
 
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Consecutive rows, counted from the beginning of something: rows that were deleted do not count."""
+
+    start: int
+    stop: int
+
+    @property
+    def rows(self) -> int:
+        """How many rows it has."""
+        return self.stop - self.start
+
+    def within(self, rows: int) -> Span:
+        """Return the part of it that lies in the first ``rows`` rows."""
+        return Span(min(self.start, rows), min(self.stop, rows))
+
+    def after(self, rows: int) -> Span:
+        """Return the rest of it, counted from behind the first ``rows`` rows."""
+        return Span(max(self.start - rows, 0), max(self.stop - rows, 0))
+
+
 class Rows(Protocol):
     """Where a reader's rows come from."""
 
@@ -37,8 +58,8 @@ class Rows(Protocol):
         """By which way each file is read."""
         ...
 
-    def scan(self, shape: Shape) -> Iterator[pa.RecordBatch]:
-        """Stream all rows in order."""
+    def scan(self, shape: Shape, span: Span) -> Iterator[pa.RecordBatch]:
+        """Stream rows in order."""
         ...
 
     def close(self) -> None:
@@ -72,9 +93,9 @@ class PlainRows:
             self._ways = self._look()
         return self._ways
 
-    def scan(self, shape: Shape) -> Iterator[pa.RecordBatch]:
-        """Stream all rows in order."""
-        return scan(self._dataset, shape, self._where)
+    def scan(self, shape: Shape, span: Span) -> Iterator[pa.RecordBatch]:
+        """Stream rows in order."""
+        return scan(self._dataset, shape, self._where, span)
 
     def close(self) -> None:
         """Do nothing: the dataset holds nothing open."""
@@ -84,20 +105,23 @@ def scan(
     dataset: lance.LanceDataset,
     shape: Shape,
     where: str,
+    span: Span,
     fragments: Sequence[lance.LanceFragment] | None = None,
-    offset: int = 0,
 ) -> Iterator[pa.RecordBatch]:
     """Stream rows in order.
 
     Parameters
     ----------
+    span
+        Which rows of the fragments.
     fragments
         Only these; by default all.
-    offset
-        How many rows at their beginning to leave out.
     """
+    if not span.rows:
+        # Lance takes a limit of 0 for none at all.
+        return
     with lance_faults(where):
-        batches = iter(_scanner(dataset, shape, fragments, offset).to_batches())
+        batches = iter(_scanner(dataset, shape, fragments, span).to_batches())
     while True:
         with lance_faults(where):
             batch = next(batches, None)
@@ -107,12 +131,13 @@ def scan(
 
 
 def _scanner(
-    dataset: lance.LanceDataset, shape: Shape, fragments: Sequence[lance.LanceFragment] | None, offset: int
+    dataset: lance.LanceDataset, shape: Shape, fragments: Sequence[lance.LanceFragment] | None, span: Span
 ) -> Any:
     return dataset.scanner(
         columns=list(shape.columns),
         fragments=None if fragments is None else list(fragments),
-        offset=offset or None,
+        offset=span.start or None,
+        limit=span.rows,
         batch_size=shape.rows,
         batch_readahead=_READ_AHEAD,
         fragment_readahead=1,

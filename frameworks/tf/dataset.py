@@ -8,6 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from alluxio_lance.client.decoding import pictures
 from alluxio_lance.client.table import Table
 from alluxio_lance.errors import InvalidArgument
 from alluxio_lance.frameworks.tf.tensors import Take, takers
@@ -29,6 +30,7 @@ def Dataset(  # noqa: N802 - it stands where tf.data.Dataset stands, and is one
     address: str | None = None,
     fill_null: Mapping[str, Any] | None = None,
     *,
+    decode: str | Mapping[str, str] | None = None,
     wait: bool = False,
     on_progress: OnProgress | None = None,
 ) -> Any:
@@ -38,6 +40,10 @@ def Dataset(  # noqa: N802 - it stands where tf.data.Dataset stands, and is one
     64 bytes, which is TensorFlow's own rule; shuffled it is one gather.
     Strings become ``tf.string``, lists of numbers a ``tf.RaggedTensor``; docs/types.md has the whole table. The
     cardinality is known, so Keras knows its steps.
+
+    Iterators can be saved with ``tf.train.Checkpoint``, and go on exactly where they were; in the epochs after a shuffled
+    one only with a ``seed``. ``ds.shard(n, i)`` of a shuffled dataset needs a ``seed`` too, the same for all: without it
+    each process has orders of its own.
 
     The version stays the same for as long as the dataset, or any made from it, is alive: make a new one to see an
     update. The lease ends with it.
@@ -61,6 +67,12 @@ def Dataset(  # noqa: N802 - it stands where tf.data.Dataset stands, and is one
         default run folder.
     fill_null
         Values for nulls by column; necessary for all columns with nulls but floats and moments.
+    decode
+        ``"image"`` makes the pictures of all binary columns ``tf.uint8 [height, width, 3]``, ``{"photo": "image"}``
+        those of one column: JPEG, PNG, GIF (its first picture) and BMP, by ``tf.io.decode_image``, several rows at a
+        time. A batch needs pictures of one size; for others leave out ``batch_size``, and resize before batching:
+        ``.map(lambda row: tf.image.resize(row["photo"], (224, 224)), tf.data.AUTOTUNE).batch(64)``. A row that is no
+        whole picture is an ``InvalidArgumentError`` with its number when it is read.
     wait
         When the version was archived: wait until it is back, instead of raising.
     on_progress
@@ -77,15 +89,21 @@ def Dataset(  # noqa: N802 - it stands where tf.data.Dataset stands, and is one
     Restoring
         When the version was archived and ``wait`` is off: it is under way, ``details["progress"]`` says how far.
     NotFound, NotActive, InvalidURI, NoSpace
-        What the sidecar says to the URI.
+        What the sidecar says to the URI; `NotFound` also when ``decode`` names no column.
     InvalidArgument
-        When ``fill_null`` does not fit or is missing, or a column has no counterpart in TensorFlow.
+        When ``fill_null`` does not fit or is missing, ``decode`` names what cannot be decoded, or a column has no counterpart in TensorFlow.
     """
     if batch_size is not None and batch_size < 1:
         raise InvalidArgument(f"batch_size={batch_size} makes no batches - give a number of rows, or None")
     table = Table.open(uri, columns, address, wait=wait, on_progress=on_progress)
     try:
-        dataset = _elements(takers(table, fill_null), table.rows, batch_size, shuffle, seed, drop_remainder)
+        decoded = pictures(decode, table.columns, table.layout.uri)
+        columns_of = takers(table, fill_null, decoded)
+        # Pictures are decoded row by row, and batched afterwards.
+        size, together = (None, batch_size) if decoded else (batch_size, None)
+        dataset = _elements(columns_of, table.rows, size, shuffle, seed, drop_remainder)
+        if together is not None:
+            dataset = dataset.batch(together, drop_remainder).prefetch(tf.data.AUTOTUNE)
     except BaseException:
         table.close()
         raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from itertools import pairwise
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from alluxio_lance.client.fixed import FixedColumn
 from alluxio_lance.client.table import Table
 from alluxio_lance.client.variable import VariableColumn
 from alluxio_lance.errors import InvalidArgument
+from alluxio_lance.frameworks.tf.decoding import picture
 
 __all__ = ["Take", "takers"]
 
@@ -27,8 +28,8 @@ Take = Callable[[Any], Any]
 """From a row number, or a vector of them, to the rows: called once, while the graph is built."""
 
 
-def takers(table: Table, fill_null: Mapping[str, Any] | None) -> dict[str, Take]:
-    """Make one for each column.
+def takers(table: Table, fill_null: Mapping[str, Any] | None, decoded: Collection[str] = ()) -> dict[str, Take]:
+    """Make one for each column; those of ``decoded`` columns take one row number at a time.
 
     Raises
     ------
@@ -37,10 +38,11 @@ def takers(table: Table, fill_null: Mapping[str, Any] | None) -> dict[str, Take]
         no counterpart in TensorFlow.
     """
     fill = prepare_fill(fill_null, table.columns)
-    return {name: _taker(name, column, fill, table.layout.uri) for name, column in table.columns.items()}
+    uri = table.layout.uri
+    return {name: _taker(name, column, fill, uri, name in decoded) for name, column in table.columns.items()}
 
 
-def _taker(name: str, column: AnyColumn, fill: Mapping[str, Any], uri: str) -> Take:
+def _taker(name: str, column: AnyColumn, fill: Mapping[str, Any], uri: str, decoded: bool) -> Take:
     if isinstance(column, ArrowColumn):
         type_ = column.array.type
         raise InvalidArgument(
@@ -51,6 +53,9 @@ def _taker(name: str, column: AnyColumn, fill: Mapping[str, Any], uri: str) -> T
         raise missing(name, uri)
     if isinstance(column, FixedColumn):
         return _fixed(column, fill.get(name))
+    if decoded:
+        values, starts, lengths = _joined(column, fill.get(name))
+        return picture(values, _tensor(values), starts, lengths, f"column {name!r} of {uri}")
     return _texts(column, fill.get(name)) if column.element.is_text else _lists(column, fill.get(name))
 
 
@@ -81,14 +86,21 @@ def _texts(column: VariableColumn, fill: Any) -> Take:
 
 
 def _lists(column: VariableColumn, fill: Any) -> Take:
-    values, starts, lengths = column.joined()
-    if fill is not None and column.validity is not None:
-        absent = ~column.validity.all()
-        starts[absent], lengths[absent] = len(values), len(fill)
-        values = np.concatenate([values, fill]) if len(fill) else values
+    values, starts, lengths = _joined(column, fill)
     flat, begin, length = _tensor(values), tf.constant(starts), tf.constant(lengths)
     kind = tf.bfloat16 if column.element.name == "bfloat16" else flat.dtype
     return lambda rows: _ragged(flat, _rows_of(begin, rows), _rows_of(length, rows), kind)
+
+
+def _joined(column: VariableColumn, fill: Any) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Find the values of all rows, with those of ``fill`` behind them for the nulls."""
+    values, starts, lengths = column.joined()
+    if fill is not None and column.validity is not None:
+        more = np.frombuffer(fill, values.dtype) if isinstance(fill, bytes) else fill
+        absent = ~column.validity.all()
+        starts[absent], lengths[absent] = len(values), len(more)
+        values = np.concatenate([values, more]) if len(more) else values
+    return values, starts, lengths
 
 
 def _ragged(flat: Any, begin: Any, length: Any, kind: Any) -> Any:

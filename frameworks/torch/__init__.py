@@ -3,7 +3,21 @@
 from alluxio_lance.client.arena import ArenaStatistics, arena_statistics
 from alluxio_lance.frameworks.torch.dataset import AlluxioDataset
 from alluxio_lance.frameworks.torch.files import FileDataset
+from alluxio_lance.frameworks.torch.iterable import AlluxioIterableDataset
+from alluxio_lance.frameworks.torch.views import View, concat, mix
 
-__all__ = ["AlluxioDataset", "ArenaStatistics", "Dataset", "FileDataset", "arena_statistics"]
+__all__ = [
+    "AlluxioDataset",
+    "AlluxioIterableDataset",
+    "ArenaStatistics",
+    "Dataset",
+    "FileDataset",
+    "IterableDataset",
+    "View",
+    "arena_statistics",
+    "concat",
+    "mix",
+]
 
 Dataset = AlluxioDataset
+IterableDataset = AlluxioIterableDataset

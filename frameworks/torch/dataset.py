@@ -18,11 +18,16 @@ from alluxio_lance.client.arenas import Arenas
 from alluxio_lance.client.counting import ReadStatistics
 from alluxio_lance.client.fixed import FixedColumn
 from alluxio_lance.client.generation import Generation
+from alluxio_lance.client.selection import selected_rows
 from alluxio_lance.client.table import Table
+from alluxio_lance.client.views.numbers import RowNumbers
 from alluxio_lance.client.watching import OnChange, Watch
 from alluxio_lance.errors import Conflict, InvalidArgument, Unavailable
+from alluxio_lance.frameworks.torch.decoding import Decode
 from alluxio_lance.frameworks.torch.reader import Reader
 from alluxio_lance.frameworks.torch.rows import BatchTransform, Rows
+from alluxio_lance.frameworks.torch.tensors import to_tensor
+from alluxio_lance.frameworks.torch.views import View
 from alluxio_lance.manager import OnProgress
 
 __all__ = ["AlluxioDataset"]
@@ -54,9 +59,16 @@ class AlluxioDataset(TorchDataset[Any]):
     address
         The sidecar: ``unix:/RUN/FOLDER/grpc.sock`` or the run folder; by default ``ALLUXIO_LANCE_ADDRESS``, then the
         default run folder.
+    filter
+        Only the rows for which this SQL expression is true, such as ``label = 3 AND split = 'train'``; it may ask about
+        columns that are not opened, and is evaluated anew by `refresh`. docs/views.md has the language.
     fill_null
         Values for nulls by column. Without one, floats are NaN, moments ``NaT`` (the smallest int64), strings, lists
         and nested values None; an integer or bool is None in a sample, and an error in a batch.
+    decode
+        ``"image"`` makes the pictures of all binary columns ``uint8 [3, height, width]`` (RGB), ``{"photo": "image"}``
+        those of one column: JPEG, PNG, GIF (its first picture) and WebP, by torchvision if it is there, else by Pillow.
+        Pictures of one size are stacked in a batch, others stay a list: resize them in ``transform``.
     wait
         When the version was archived: wait until it is back, instead of raising.
     on_progress
@@ -71,7 +83,7 @@ class AlluxioDataset(TorchDataset[Any]):
     NotFound, NotActive, InvalidURI, NoSpace
         What the sidecar says to the URI.
     InvalidArgument
-        When ``fill_null`` does not fit.
+        When ``fill_null``, ``filter`` or ``decode`` does not fit.
     """
 
     def __init__(
@@ -82,6 +94,8 @@ class AlluxioDataset(TorchDataset[Any]):
         address: str | None = None,
         fill_null: Mapping[str, Any] | None = None,
         *,
+        filter: str | None = None,
+        decode: Decode | None = None,
         batch_transform: BatchTransform | None = None,
         wait: bool = False,
         on_progress: OnProgress | None = None,
@@ -90,6 +104,8 @@ class AlluxioDataset(TorchDataset[Any]):
         self._names = None if columns is None else list(columns)
         self._address = address
         self._fill_null = fill_null
+        self._filter = filter
+        self._decode = decode
         self.transform = transform
         self.batch_transform = batch_transform
         self._arenas = Arenas()
@@ -101,7 +117,8 @@ class AlluxioDataset(TorchDataset[Any]):
     def _open(self, *, wait: bool = False, on_progress: OnProgress | None = None) -> Reader:
         table = Table.open(self._uri, self._names, self._address, wait=wait, on_progress=on_progress)
         try:
-            return Reader(table, self._fill_null)
+            chosen = None if self._filter is None else RowNumbers(selected_rows(table, self._filter))
+            return Reader(table, self._fill_null, chosen, self._decode)
         except BaseException:
             table.close()
             raise
@@ -109,11 +126,13 @@ class AlluxioDataset(TorchDataset[Any]):
     # -- rows ------------------------------------------------------------------------------------------------------
 
     def __len__(self) -> int:
-        return self._reader.table.rows
+        return self._reader.rows
 
     def __getitem__(self, index: int) -> Any:
         """Read one sample; negative indices count from the end. `IndexError` when there is none."""
-        sample = self._live().sample(operator.index(index))
+        reader = self._live()
+        row = operator.index(index)
+        sample = reader.sample(row if reader.chosen is None else reader.choose([row]).start)
         return sample if self.transform is None else self.transform(sample)
 
     def __getitems__(self, indices: Sequence[int]) -> Sequence[Any]:
@@ -122,19 +141,20 @@ class AlluxioDataset(TorchDataset[Any]):
         if self.transform is not None:
             if self.batch_transform is not None:
                 raise InvalidArgument("transform makes samples of its own, which batch_transform cannot see - give one")
-            return [self.transform(reader.sample(operator.index(index))) for index in indices]
-        return Rows(reader, reader.select(indices), self._arenas, self.batch_transform)
+            return [self.transform(reader.sample(row)) for row in reader.choose(indices).indices.tolist()]
+        return Rows(reader, reader.choose(indices), self._arenas, self.batch_transform)
 
     def batch(self, indices: Sequence[int] | npt.NDArray[Any] | range) -> dict[str, Any]:
         """Read rows as one batch, without a DataLoader and without ``transform``; a ``range`` is a view."""
         reader = self._live()
-        return reader.batch(reader.select(indices))
+        return reader.batch(reader.choose(indices))
 
     def tensor(self, name: str) -> torch.Tensor:
         """All rows of a column as one tensor ``[N, *shape]`` over the mapped memory.
 
         Each call maps anew, copy on write: what is written into the tensor is seen in it alone. Null slots hold 0, NaN
-        or the smallest int64, or what ``fill_null`` says; `valid` tells them apart.
+        or the smallest int64, or what ``fill_null`` says; `valid` tells them apart. With a ``filter`` that chooses other
+        than neighbouring rows it is a copy of these rows.
 
         Raises
         ------
@@ -143,14 +163,21 @@ class AlluxioDataset(TorchDataset[Any]):
         InvalidArgument
             When its rows do not all have the same size.
         """
-        return self._live().tensor(name, self._fixed(name))
+        column = self._fixed(name)
+        return to_tensor(self._live().values(name, column), column.element)
 
     def numpy(self, name: str) -> npt.NDArray[Any]:
         """All rows of a column as one read-only array ``[N, *shape]``, shared with every process of the node.
 
-        bfloat16, which numpy lacks, comes as the ``uint16`` of its bits. Errors as in `tensor`.
+        bfloat16, which numpy lacks, comes as the ``uint16`` of its bits. With a ``filter`` it is a copy of the rows that
+        it chooses. Errors as in `tensor`.
         """
-        return self._fixed(name).array
+        array = self._fixed(name).array
+        chosen = self._live().chosen
+        if chosen is not None:
+            array = array[chosen.all()]
+            array.flags.writeable = False
+        return array
 
     def valid(self, name: str) -> torch.Tensor:
         """Which rows of a column are not null, a bool tensor ``[N]``.
@@ -160,7 +187,9 @@ class AlluxioDataset(TorchDataset[Any]):
         NotFound
             When there is no such column.
         """
-        return torch.from_numpy(self._live().table.column(name).present())
+        reader = self._live()
+        present = reader.table.column(name).present()
+        return torch.from_numpy(present if reader.chosen is None else present[reader.chosen.all()])
 
     def _fixed(self, name: str) -> FixedColumn:
         column = self._live().table.column(name)
@@ -179,6 +208,23 @@ class AlluxioDataset(TorchDataset[Any]):
                 semver=self.semver,
             )
         return self._reader
+
+    # -- views -----------------------------------------------------------------------------------------------------
+
+    def take(self, rows: int | Sequence[int] | npt.NDArray[Any] | range) -> View:
+        """Show some rows, without copying any: the first so many, or those at the given places. See `View.take`."""
+        return View.of(self).take(rows)
+
+    def filter(self, filter: str) -> View:
+        """Show the rows for which an SQL expression is true. See `View.filter`."""
+        return View.of(self).filter(filter)
+
+    def split(self, fractions: Mapping[str, float], seed: int = 0, key: str | None = None) -> dict[str, View]:
+        """Cut into parts at random, such as ``{"train": 0.9, "val": 0.1}``; by ``key`` the same ones in every version.
+
+        See `View.split`.
+        """
+        return View.of(self).split(fractions, seed, key)
 
     # -- facts -----------------------------------------------------------------------------------------------------
 
@@ -204,7 +250,7 @@ class AlluxioDataset(TorchDataset[Any]):
 
     @property
     def num_rows(self) -> int:
-        """The number of rows."""
+        """The number of rows; with a ``filter`` of those that it chooses."""
         return len(self)
 
     @property

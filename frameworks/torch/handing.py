@@ -1,7 +1,7 @@
 """How a worker hands a batch over: its tensors lie in a slot of the arena, and only their places cross the queue.
 
 A batch in a worker is an ordinary dict, list or tuple of a type of ours. Only the pickler of multiprocessing's queues
-treats that type in a special way (`ForkingPickler.register`); ``copy`` and ``pickle`` see the builtin type. Whatever of
+treats that type in a special way (`ForkingPickler.register`); ``pickle`` and ``deepcopy`` see the builtin type. Whatever of
 the batch does not lie in a slot any more, since a collate function of the user's own replaced it, goes the ordinary way.
 """
 
@@ -44,6 +44,11 @@ class _Handed:
 
     arena: Arena
     slots: list[Slot]
+
+    def __copy__(self) -> Any:
+        # The DataLoader copies the batches of a dataset that makes them itself, before it hands them over.
+        builtin = next(kind for kind, ours in _OURS.items() if ours is type(self))
+        return _marked(builtin(self), self.arena, self.slots)
 
 
 class _Dict(dict[str, Any], _Handed):

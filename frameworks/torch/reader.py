@@ -16,7 +16,9 @@ from alluxio_lance.client.filling import prepare_fill
 from alluxio_lance.client.fixed import FixedColumn
 from alluxio_lance.client.selecting import Selection, read_fixed
 from alluxio_lance.client.table import Table
-from alluxio_lance.client.variable import RaggedRows
+from alluxio_lance.client.variable import RaggedRows, VariableColumn
+from alluxio_lance.client.views.numbers import RowNumbers
+from alluxio_lance.frameworks.torch.decoding import Decode, decoders, stacked
 from alluxio_lance.frameworks.torch.tensors import shared_room, slot_room, to_tensor
 from alluxio_lance.sidecar._shm import Slot
 
@@ -27,17 +29,44 @@ _ALIGNED: Final = 64
 
 
 class Reader:
-    """Reads one version; picklable."""
+    """Reads one version; picklable.
 
-    def __init__(self, table: Table, fill_null: Mapping[str, Any] | None) -> None:
+    Parameters
+    ----------
+    chosen
+        The rows that the dataset has; by default all of the version.
+    decode
+        Columns of encoded pictures, see `alluxio_lance.frameworks.torch.decoding`.
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        fill_null: Mapping[str, Any] | None,
+        chosen: RowNumbers | None = None,
+        decode: Decode | None = None,
+    ) -> None:
         self.table: Final = table
         self.fill_null: Final = fill_null
+        self.chosen: Final = chosen
+        self.decode: Final = decode
         self._fill = prepare_fill(fill_null, table.columns)
+        self._pictures = decoders(decode, table.columns, table.layout.uri)
         # Made once: it is asked for with every column of every batch.
         self._uri = table.layout.uri
 
+    @property
+    def rows(self) -> int:
+        """The rows that the dataset has."""
+        return self.table.rows if self.chosen is None else len(self.chosen)
+
+    def choose(self, indices: Sequence[int] | npt.NDArray[Any] | range) -> Selection:
+        """Check indices against the rows of the dataset, and say which rows of the version they are."""
+        found = Selection.of(indices, self.rows)
+        return found if self.chosen is None else self.select(self.chosen.take(found.indices))
+
     def sample(self, index: int) -> dict[str, Any]:
-        """One row; `IndexError` when there is none."""
+        """One row of the version; `IndexError` when there is none."""
         return {name: self._value(name, column, index) for name, column in self.table.columns.items()}
 
     def batch(self, selection: Selection) -> dict[str, Any]:
@@ -78,14 +107,52 @@ class Reader:
         """Check indices against the rows of the version."""
         return Selection.of(indices, self.table.rows)
 
-    def tensor(self, name: str, column: FixedColumn) -> torch.Tensor:
-        """All rows of a column as one tensor over the mapped memory, copy on write."""
-        values = column.view(0, column.rows)
-        if name in self._fill and column.validity is not None:
-            values[~column.validity.all()] = self._fill[name]
-        return to_tensor(values, column.element)
+    def values(self, name: str, column: FixedColumn, selection: Selection | None = None) -> npt.NDArray[Any]:
+        """Rows of a column, where they are neighbours over the mapped memory, copy on write; by default all of the dataset."""
+        if selection is None and self.chosen is None:
+            values = column.view(0, column.rows)
+            present = None if column.validity is None else column.validity.all()
+        else:
+            chosen = selection or self.choose(range(self.rows))
+            first = chosen.start
+            values = column.view(first, first + len(chosen)) if chosen.contiguous else column.take(chosen.indices)
+            present = None if column.validity is None else column.validity.take(chosen.indices)
+        if name in self._fill and present is not None:
+            values[~present] = self._fill[name]
+        return values
+
+    def rooms(self, rows: int, slot: Slot | None) -> dict[str, tuple[torch.Tensor, npt.NDArray[Any]]]:
+        """Make a tensor for so many rows of each column of fixed width, and the array to fill it through."""
+        fixed = {name: column for name, column in self.table.columns.items() if isinstance(column, FixedColumn)}
+        if slot is not None:
+            places = self._places(rows)
+            return {name: slot_room(slot, places[name], rows, column.element) for name, column in fixed.items()}
+        if get_worker_info() is not None:
+            return {name: shared_room(rows, column.element) for name, column in fixed.items()}
+        arrays = {name: column.room(rows) for name, column in fixed.items()}
+        return {name: (to_tensor(array, fixed[name].element), array) for name, array in arrays.items()}
+
+    def fixed(
+        self, name: str, column: FixedColumn, selection: Selection, target: npt.NDArray[Any] | None = None
+    ) -> npt.NDArray[Any]:
+        """Read rows of a column of fixed width, into a target if there is one."""
+        return read_fixed(column, selection, self._fill.get(name), self._uri, target)
+
+    def listed(self, name: str, column: AnyColumn, selection: Selection) -> list[Any]:
+        """Read rows of any other column."""
+        assert not isinstance(column, FixedColumn)
+        if name in self._pictures:
+            assert isinstance(column, VariableColumn), "checked when the decoder was made"
+            return list(self._pictures[name].many(column, selection.indices, self._fill.get(name)))
+        taken = column.take(selection.indices)
+        rows = taken.rows() if isinstance(taken, RaggedRows) else taken
+        fill = self._fill.get(name)
+        return [_plain(fill if row is None else row, column) for row in rows]
 
     def _value(self, name: str, column: AnyColumn, index: int) -> Any:
+        if name in self._pictures:
+            assert isinstance(column, VariableColumn), "checked when the decoder was made"
+            return self._pictures[name].one(column, index, self._fill.get(name))
         if not isinstance(column, FixedColumn):
             found = column.row(index)
             found = self._fill.get(name) if found is None else found
@@ -101,26 +168,23 @@ class Reader:
     def _values(self, name: str, column: AnyColumn, selection: Selection) -> Any:
         if isinstance(column, FixedColumn):
             return self._fixed(name, column, selection)
-        taken = column.take(selection.indices)
-        rows = taken.rows() if isinstance(taken, RaggedRows) else taken
-        fill = self._fill.get(name)
-        return [_plain(fill if row is None else row, column) for row in rows]
+        return stacked(self.listed(name, column, selection))
 
     def _fixed(self, name: str, column: FixedColumn, selection: Selection) -> torch.Tensor:
         if get_worker_info() is None:
-            return to_tensor(read_fixed(column, selection, self._fill.get(name), self._uri), column.element)
+            return to_tensor(self.fixed(name, column, selection), column.element)
         return self._filled(name, column, selection, shared_room(len(selection), column.element))
 
     def _filled(
         self, name: str, column: FixedColumn, selection: Selection, room: tuple[torch.Tensor, npt.NDArray[Any]]
     ) -> torch.Tensor:
-        read_fixed(column, selection, self._fill.get(name), self._uri, room[1])
+        self.fixed(name, column, selection, room[1])
         return room[0]
 
-    def __getstate__(self) -> tuple[Table, Mapping[str, Any] | None]:
-        return self.table, self.fill_null
+    def __getstate__(self) -> tuple[Table, Mapping[str, Any] | None, RowNumbers | None, Decode | None]:
+        return self.table, self.fill_null, self.chosen, self.decode
 
-    def __setstate__(self, state: tuple[Table, Mapping[str, Any] | None]) -> None:
+    def __setstate__(self, state: tuple[Table, Mapping[str, Any] | None, RowNumbers | None, Decode | None]) -> None:
         self.__init__(*state)  # type: ignore[misc]  # unpickling makes the object without calling it
 
 

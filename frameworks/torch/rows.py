@@ -8,8 +8,9 @@ function of the user's own sees an ordinary sequence of dicts.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, overload
+from typing import Any, Protocol, overload
 
+import numpy.typing as npt
 from torch.utils.data import get_worker_info
 from torch.utils.data._utils.collate import collate, default_collate_fn_map
 
@@ -18,12 +19,43 @@ from alluxio_lance.client.columns import AnyColumn
 from alluxio_lance.client.filling import missing
 from alluxio_lance.client.fixed import FixedColumn
 from alluxio_lance.client.selecting import Selection
+from alluxio_lance.client.table import Table
+from alluxio_lance.frameworks.torch.decoding import stacked
 from alluxio_lance.frameworks.torch.handing import in_slots
-from alluxio_lance.frameworks.torch.reader import Reader
+from alluxio_lance.sidecar._shm import Slot
 
-__all__ = ["BatchTransform", "Row", "Rows"]
+__all__ = ["BatchTransform", "ReadsRows", "Row", "Rows"]
 
 BatchTransform = Callable[[dict[str, Any]], Any]
+
+
+class ReadsRows(Protocol):
+    """What reads rows: of one version, or of several as if they were one."""
+
+    @property
+    def table(self) -> Table:
+        """The version, or the first of them: all have the same columns."""
+        ...
+
+    def select(self, indices: Sequence[int] | npt.NDArray[Any] | range) -> Selection:
+        """Check indices."""
+        ...
+
+    def sample(self, index: int) -> dict[str, Any]:
+        """Read one row."""
+        ...
+
+    def batch(self, selection: Selection) -> dict[str, Any]:
+        """Read rows as one tensor per column of fixed width, one list per other column."""
+        ...
+
+    def batch_in(self, slot: Slot, selection: Selection) -> dict[str, Any]:
+        """The same, with the tensors in a slot that has `room_for` them."""
+        ...
+
+    def room_for(self, rows: int) -> int:
+        """Bytes of a slot for so many rows; 0 when no column has rows of a fixed width."""
+        ...
 
 
 class Row(dict[str, Any]):
@@ -31,7 +63,7 @@ class Row(dict[str, Any]):
 
     __slots__ = ("reader",)
 
-    def __init__(self, values: dict[str, Any], reader: Reader) -> None:
+    def __init__(self, values: dict[str, Any], reader: ReadsRows) -> None:
         super().__init__(values)
         self.reader = reader
 
@@ -44,7 +76,7 @@ class Rows(Sequence[Row]):
     """Some rows of a version, read when they are asked for."""
 
     def __init__(
-        self, reader: Reader, selection: Selection, arenas: Arenas, batch_transform: BatchTransform | None
+        self, reader: ReadsRows, selection: Selection, arenas: Arenas, batch_transform: BatchTransform | None
     ) -> None:
         self._reader = reader
         self._selection = selection
@@ -95,14 +127,14 @@ def _joined(
     name: str,
     values: list[Any],
     column: AnyColumn | None,
-    reader: Reader,
+    reader: ReadsRows,
     collate_fn_map: dict[Any, Callable[..., Any]] | None,
 ) -> Any:
     if isinstance(column, FixedColumn) and any(value is None for value in values):
         raise missing(name, reader.table.layout.uri)
     if column is None or isinstance(column, FixedColumn):
         return collate(values, collate_fn_map=collate_fn_map)
-    return values
+    return stacked(values)
 
 
 default_collate_fn_map[Row] = _collate

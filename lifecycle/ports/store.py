@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from alluxio_lance.incoming import Source
@@ -62,10 +64,19 @@ class TableReader(Protocol):
         """By which way each file is read; one that fell back to the endpoint in the middle says so afterwards."""
         ...
 
-    def batches(self, columns: Sequence[str], *, batch_bytes: int = 2 << 20) -> Iterator[pa.RecordBatch]:
-        """Stream all rows in order; batches have about ``batch_bytes``.
+    def batches(
+        self, columns: Sequence[str], *, rows: tuple[int, int] | None = None, batch_bytes: int = 2 << 20
+    ) -> Iterator[pa.RecordBatch]:
+        """Stream rows in order, all or those from the first of ``rows`` to before the second; in about ``batch_bytes``.
 
         `Unavailable` when nothing comes for a long time: no read hangs for ever.
+        """
+        ...
+
+    def matching(self, filter: str) -> Generator[npt.NDArray[np.uint64], None, None]:
+        """Number the rows for which an SQL expression is true, ascending, in parts.
+
+        `InvalidArgument` when it is none that may be evaluated, or does not fit the columns.
         """
         ...
 

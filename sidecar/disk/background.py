@@ -19,8 +19,8 @@ __all__ = ["Background", "Offer", "Offered"]
 
 _log = structlog.get_logger(__name__)
 
-_MOST_WAITING: Final = 16
-"""Loads that wait to be written; further ones are not kept."""
+_MOST_WAITING: Final = 64
+"""Loads, of versions and of units, that wait to be written; further ones are not kept."""
 _NICENESS: Final = 10
 """Loads and readers come first where processors are short."""
 

@@ -31,10 +31,12 @@ class Key:
     dtype: str
     shape: tuple[int, ...]
     nullable: bool
+    unit: int | None = None
+    """One unit of the column, the rows of which are ``shard_rows``; None: the whole column, in shards."""
 
     @classmethod
-    def of(cls, content_hash: str, plan: Plan, column: ColumnPlan) -> Self:
-        """Return the key of one column of a version's plan."""
+    def of(cls, content_hash: str, plan: Plan, column: ColumnPlan, unit: int | None = None) -> Self:
+        """Return the key of one column of a version's plan, or of one unit of it."""
         return cls(
             content_hash=content_hash,
             column=column.name,
@@ -43,12 +45,21 @@ class Key:
             dtype=column.shape.dtype,
             shape=column.shape.shape,
             nullable=column.field.nullable,
+            unit=unit,
         )
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What the index has of it; whole columns have no entry ``unit``."""
+        record = asdict(self)
+        if self.unit is None:
+            del record["unit"]
+        return record
 
     @property
     def digest(self) -> str:
         """64 hexadecimal digits."""
-        return blake3(_canonical({"format": FORMAT, **asdict(self)})).hexdigest()
+        return blake3(_canonical({"format": FORMAT, **self.record})).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +94,7 @@ class Entry:
 
     def to_bytes(self) -> bytes:
         """Write it as JSON that carries its own BLAKE3."""
-        record = _canonical(asdict(self))
+        record = _canonical({**asdict(self), "key": self.key.record})
         return _canonical({"format": FORMAT, "entry": json.loads(record), "hash": blake3(record).hexdigest()})
 
     @classmethod

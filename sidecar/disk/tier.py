@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Collection, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -91,6 +91,43 @@ class DiskTier:
         A column whose bytes are not what was written is thrown away, and missing in what is returned.
         """
         found = self._find(content_hash, plan)
+        self._count_missing(len(plan.columns) - len(found))
+        brought = self._bring(found, plan, room, prefer=prefer, on_progress=on_progress, cancelled=cancelled)
+        return [hot for _, hot in brought]
+
+    def load_units(
+        self, content_hash: str, plans: Mapping[int, Plan], room: Room, *, cancelled: Callable[[], bool]
+    ) -> dict[int, list[HotColumn]]:
+        """Bring what lies here of units into shared memory, all of them in parallel; errors as of `load`.
+
+        Parameters
+        ----------
+        plans
+            What is wanted of each unit, by its number; none is empty.
+        """
+        found: list[Found] = []
+        for unit, plan in plans.items():
+            here = self._find(content_hash, plan, unit)
+            self._count_missing(len(plan.columns) - len(here))
+            found += here
+        hot: dict[int, list[HotColumn]] = {unit: [] for unit in plans}
+        label = next(iter(plans.values()))
+        for one, column in self._bring(found, label, room, prefer=Pages.SMALL, cancelled=cancelled):
+            assert one.entry.key.unit is not None
+            hot[one.entry.key.unit].append(column)
+        return hot
+
+    def _bring(
+        self,
+        found: Sequence[Found],
+        plan: Plan,
+        room: Room,
+        *,
+        prefer: Pages,
+        cancelled: Callable[[], bool],
+        on_progress: OnProgress | None = None,
+    ) -> list[tuple[Found, HotColumn]]:
+        """Read columns whose files are open, and close these."""
         try:
             hot, bad = read_columns(found, plan, room, prefer=prefer, on_progress=on_progress, cancelled=cancelled)
         finally:
@@ -107,18 +144,22 @@ class DiskTier:
         with self._lock:
             self._corrupt += len(bad)
             self._hits += len(hot)
-            self._misses += len(plan.columns) - len(found)
         faulty = {one.entry.key.digest for one, _ in bad}
-        for digest in [one.entry.key.digest for one in found if one.entry.key.digest not in faulty]:
-            if self._index.use(digest):
-                self._folder.touch(digest)
-        return hot
+        good = [one for one in found if one.entry.key.digest not in faulty]
+        for one in good:
+            if self._index.use(one.entry.key.digest):
+                self._folder.touch(one.entry.key.digest)
+        return list(zip(good, hot, strict=True))
 
-    def _find(self, content_hash: str, plan: Plan) -> list[Found]:
+    def _count_missing(self, columns: int) -> None:
+        with self._lock:
+            self._misses += columns
+
+    def _find(self, content_hash: str, plan: Plan, unit: int | None = None) -> list[Found]:
         """Open the files of what is there: once open they can be read, whatever is evicted meanwhile."""
         found: list[Found] = []
         for column in plan.columns:
-            entry = self._index.find(Key.of(content_hash, plan, column).digest)
+            entry = self._index.find(Key.of(content_hash, plan, column, unit).digest)
             if entry is None:
                 continue
             files: list[int] = []
@@ -135,7 +176,9 @@ class DiskTier:
 
     # -- keeping ---------------------------------------------------------------------------------------------------
 
-    def offer(self, version: Version, of: Hashable, plan: Plan, columns: Sequence[HotColumn]) -> None:
+    def offer(
+        self, version: Version, of: Hashable, plan: Plan, columns: Sequence[HotColumn], unit: int | None = None
+    ) -> None:
         """Keep columns that were loaded from the store, when there is time; does not wait.
 
         Parameters
@@ -148,12 +191,14 @@ class DiskTier:
             The plan that they were loaded by.
         columns
             They stay the caller's.
+        unit
+            Which unit they are of; None: they are whole columns.
         """
         offered: list[Offered] = []
         plans = {column.name: column for column in plan.columns}
         try:
             for hot in columns:
-                key = Key.of(version.content_hash, plan, plans[hot.column.name])
+                key = Key.of(version.content_hash, plan, plans[hot.column.name], unit)
                 offered.append(Offered(key, hot.column, _duplicates(hot.descriptors)))
         except OSError as error:
             _log.warning("the disk tier could not take a version over", version=version.uri, error=str(error))
@@ -186,7 +231,7 @@ class DiskTier:
         return self._index.owners()
 
     def _write(self, offer: Offer, offered: Offered) -> None:
-        digest = offered.key.digest
+        digest, is_unit = offered.key.digest, offered.key.unit is not None
         if self._index.find(digest) is not None:
             return
         if not offer.wanted:
@@ -203,8 +248,11 @@ class DiskTier:
             offer.owner,
             offered.column,
             offered.descriptors,
-            go_on=lambda: offer.wanted,
+            # A unit that has left shared memory is so small that its write is rather ended than lost.
+            go_on=lambda: offer.wanted or (is_unit and not offer.purged),
             copied=offered.close,
+            # Units come by the thousand, and a disk that flushed each would not keep up.
+            flushed=not is_unit,
         )
         self._folder.touch(digest)
         self._index.add(entry)

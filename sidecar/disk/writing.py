@@ -35,6 +35,7 @@ def write_column(
     *,
     go_on: Callable[[], bool] = lambda: True,
     copied: Callable[[], None] = lambda: None,
+    flushed: bool = True,
 ) -> Entry:
     """Write a column and return its entry.
 
@@ -50,6 +51,9 @@ def write_column(
         Asked every few megabytes while there is something to copy.
     copied
         Called when the descriptors are needed no longer; what is slow, the flush to the disk, comes after it.
+    flushed
+        Whether a failure of the machine's power must leave all of it or nothing. Otherwise it may leave bytes that are
+        wrong, which show when they are read.
 
     Raises
     ------
@@ -68,14 +72,17 @@ def write_column(
             kept.append(Kept(replace(segment, id=0), hash))
         copied()
         entry = Entry(key=key, owner=owner, kind=column.kind, null_count=column.null_count, segments=tuple(kept))
-        for number in range(len(kept)):
-            flush(folder / segment_file(number))
+        if flushed:
+            for number in range(len(kept)):
+                flush(folder / segment_file(number))
         with _fresh(folder / INDEX) as file:
             file.write(entry.to_bytes())
-        flush(folder / INDEX)
-        flush(folder)
+        if flushed:
+            flush(folder / INDEX)
+            flush(folder)
         folder.rename(root / key.digest)
-        flush(root)
+        if flushed:
+            flush(root)
     except BaseException:
         for left in (folder, root / key.digest):
             shutil.rmtree(left, ignore_errors=True)

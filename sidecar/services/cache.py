@@ -9,14 +9,15 @@ from functools import partial
 import grpc
 
 from alluxio_lance.codes import PAGES, WAYS
-from alluxio_lance.errors import InvalidArgument, Restoring
-from alluxio_lance.lifecycle.local import LocalManager
+from alluxio_lance.errors import InvalidArgument, NoSpace, Restoring
+from alluxio_lance.lifecycle.local import LocalManager, kind_of
 from alluxio_lance.lifecycle.uri import Active, FilePath, parse_uri
 from alluxio_lance.manager import OnProgress
 from alluxio_lance.sidecar.lease import Lease
 from alluxio_lance.sidecar.leases import Leases
 from alluxio_lance.sidecar.peers import Peer, Peers
 from alluxio_lance.sidecar.residency import Residency
+from alluxio_lance.sidecar.resident import Hold
 from alluxio_lance.sidecar.services import wire
 from alluxio_lance.sidecar.services.guard import caller, identity
 from alluxio_lance.sidecar.services.happenings import Happenings
@@ -24,9 +25,10 @@ from alluxio_lance.sidecar.services.ports import Journal, Managers
 from alluxio_lance.sidecar.services.progress import worked
 from alluxio_lance.sidecar.services.returning import restoring
 from alluxio_lance.sidecar.statistics import ResidentVersion
+from alluxio_lance.sidecar.windows import Asker, Stream
 from alluxio_lance.v1 import cache_pb2 as pb
 from alluxio_lance.v1.cache_pb2_grpc import CacheServicer
-from alluxio_lance.values import Progress, State, Verb, Version
+from alluxio_lance.values import Kind, Progress, State, Verb, Version
 from alluxio_lance.ways import DiskStatistics
 
 __all__ = ["Cache"]
@@ -83,17 +85,35 @@ class Cache(CacheServicer):
         with restoring(self._journal, request.waited_for):
             version, token = self._reserved(self._as(context), request.uri, peer)
         try:
-            holder = f"process {peer.pid} of {peer.user} ({peer.command or 'unknown command'})"
-            hold = self._residency.open(version, list(request.columns) or None, holder=holder)
+            hold = self._hold(version, request, Asker(token, peer.title, context.is_active))
         except BaseException:
             self._leases.cancel(token)
             raise
         self._leases.grant(token, hold)
-        self._opened(version)
+        if not isinstance(hold, Stream):
+            self._opened(version)
         if not context.is_active():
             # The caller gave up while the version was loaded, and will never hear of its lease.
             self._leases.cancel(token)
-        return pb.OpenResponse(lease=token, layout=wire.layout(hold.layout))
+        layout = wire.layout(hold.layout)
+        if isinstance(hold, Stream):
+            rows, most = hold.units.rows, hold.window_units
+            return pb.OpenResponse(lease=token, layout=layout, unit_rows=rows, window_units=most)
+        return pb.OpenResponse(lease=token, layout=layout)
+
+    def _hold(self, version: Version, request: pb.OpenRequest, asker: Asker) -> Hold | Stream:
+        columns = list(request.columns) or None
+        windows = self._residency.windows
+        if request.stream:
+            return windows.open(version, columns, asker)
+        try:
+            return self._residency.open(version, columns, holder=asker.holder)
+        except NoSpace as error:
+            if kind_of(version.type) is Kind.MODEL or not windows.could_stream(version, columns):
+                raise
+            raise NoSpace(
+                f"{error.message}, or read it window by window with alluxio.torch.IterableDataset", **error.details
+            ) from error
 
     def _reserved(self, manager: LocalManager, uri: str, peer: Peer) -> tuple[Version, str]:
         """Find a version and begin a lease on it; one that is in the cold tier, or on its way there, is sent for."""

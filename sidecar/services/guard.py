@@ -47,7 +47,7 @@ _LONG: Final = frozenset(
             "RunPolicies",
             "Reconcile",
         ),
-        *("ApprovePromotion", "Alert", "Watch", "Open", "Prefetch", "Warm"),
+        *("ApprovePromotion", "Alert", "Watch", "Open", "Prefetch", "Select", "Warm"),
     }
 )
 """Calls that may take long: they may not take all threads."""

@@ -91,7 +91,8 @@ class Layout:
     content_hash: str
     num_rows: int
     shard_rows: int
-    """Rows of every shard but the last, a multiple of ``ROWS_PER_PAGE_GROUP``."""
+    """Rows of every shard but the last: a multiple of ``ROWS_PER_PAGE_GROUP``, or in a window the rows of a unit, which
+    fill whole pages of every FIXED column, too."""
     columns: tuple[Column, ...]
     branch: str = ""
     """The branch it lies on; empty on the main line."""

@@ -30,6 +30,11 @@ class Piece:
         return self.first + len(self.fragments)
 
     @property
+    def rows(self) -> int:
+        """How many rows they have."""
+        return sum(fragment.rows for fragment in self.fragments)
+
+    @property
     def paths(self) -> list[str]:
         """All their files."""
         return [path for fragment in self.fragments for path in fragment.paths]

@@ -15,7 +15,7 @@ from alluxio_lance.errors import AlluxioLanceError
 from alluxio_lance.lifecycle.ports import StoredFile
 from alluxio_lance.storage.fragments import FragmentFiles
 from alluxio_lance.storage.patience import Pump
-from alluxio_lance.storage.scanning import Shape, scan
+from alluxio_lance.storage.scanning import Shape, Span, scan
 from alluxio_lance.storage.views.mending import mend
 from alluxio_lance.storage.views.pieces import Piece, cut
 from alluxio_lance.storage.views.preparing import Fault
@@ -75,19 +75,21 @@ class NearRows:
         """By which way each file is read, as far as it is known now."""
         return self._survey.listed()
 
-    def scan(self, shape: Shape) -> Iterator[pa.RecordBatch]:
-        """Stream all rows in order."""
+    def scan(self, shape: Shape, span: Span) -> Iterator[pa.RecordBatch]:
+        """Stream rows in order; fragments without any of them are not even looked at."""
+        first, stop, span = _overlapping(self._table.fragments, span)
         with self._files_held(), ExitStack() as stack:
-            pieces = cut(self._table.fragments, self._survey)
+            pieces = cut(self._table.fragments[first:stop], self._survey, first)
             window = self._window(stack, [piece for piece in pieces if piece.near])
             for piece in pieces:
+                here, span = span.within(piece.rows), span.after(piece.rows)
                 if window is None or not piece.near:
-                    yield from self._far(piece, shape, 0)
+                    yield from self._far(piece, shape, here)
                     continue
                 for fault in window.prepare(piece):
                     self._fall_back(piece.fragments, fault)
                 # Fragments with a fault are far by now, and the others are not.
-                yield from self._read(window, piece.fragments, piece.first, shape)
+                yield from self._read(window, piece.fragments, piece.first, shape, here)
                 window.release(piece)
 
     def _window(self, stack: ExitStack, pieces: list[Piece]) -> Window | None:
@@ -109,33 +111,35 @@ class NearRows:
             self._survey.fall_back([path], path, why)
 
     def _read(
-        self, window: Window, fragments: Sequence[FragmentFiles], first: int, shape: Shape
+        self, window: Window, fragments: Sequence[FragmentFiles], first: int, shape: Shape, span: Span
     ) -> Iterator[pa.RecordBatch]:
         """Read fragments that were made ready; those in which a fault was found are far by now."""
         while fragments:
             part = cut(fragments, self._survey, first)[0]
             if part.near:
-                count = yield from self._read_near(window, part, shape)
+                count = yield from self._read_near(window, part, shape, span.within(part.rows))
             else:
-                yield from self._far(part, shape, 0)
+                yield from self._far(part, shape, span.within(part.rows))
                 count = len(part.fragments)
+            span = span.after(sum(fragment.rows for fragment in fragments[:count]))
             fragments, first = fragments[count:], first + count
 
-    def _read_near(self, window: Window, part: Piece, shape: Shape) -> Generator[pa.RecordBatch, None, int]:
-        """Read a part from the view and return how many of its fragments were read.
+    def _read_near(self, window: Window, part: Piece, shape: Shape, span: Span) -> Generator[pa.RecordBatch, None, int]:
+        """Read rows of a part from the view and return how many of its fragments are done with.
 
         That is all, or those up to the one in which it breaks off, which goes on through the endpoint.
         """
-        done = 0
+        done = span.start
         try:
-            for batch in window.scan(part, shape):
+            for batch in window.scan(part, shape, span):
                 done += batch.num_rows
                 yield batch
         except AlluxioLanceError as error:
-            broken, done = _find(part.fragments, done)
+            broken, before = _find(part.fragments, done)
             one = part.fragments[broken]
-            self._fall_back([one], Fault(one.paths[0], f"its blocks broke off after {done} rows: {error}"))
-            yield from self._far(Piece(part.first + broken, near=False, fragments=[one]), shape, done)
+            self._fall_back([one], Fault(one.paths[0], f"its blocks broke off after {done - before} rows: {error}"))
+            rest = Span(done, span.stop).after(before).within(one.rows)
+            yield from self._far(Piece(part.first + broken, near=False, fragments=[one]), shape, rest)
             return broken + 1
         return len(part.fragments)
 
@@ -148,8 +152,8 @@ class NearRows:
         if fault.wrong:
             self._survey.damaged.add(fault.path)
 
-    def _far(self, piece: Piece, shape: Shape, done: int) -> Iterator[pa.RecordBatch]:
-        """Read a piece through the endpoint, but for the first rows."""
+    def _far(self, piece: Piece, shape: Shape, span: Span) -> Iterator[pa.RecordBatch]:
+        """Read rows of a piece through the endpoint."""
         table = self._table
         for path in self._survey.damaged.intersection(piece.paths):
             mend(table.place, table.line.root, path, self._known.get(path))
@@ -157,7 +161,7 @@ class NearRows:
         fragments = table.dataset.get_fragments()[piece.first : piece.stop]
 
         def rest() -> Iterator[pa.RecordBatch]:
-            return scan(table.dataset, shape, table.where, fragments, done)
+            return scan(table.dataset, shape, table.where, span, fragments)
 
         with closing(Pump(self._patience, table.where, rest)) as batches:
             yield from batches
@@ -186,10 +190,18 @@ class NearRows:
                 self._survey.close()
 
 
-def _find(fragments: Sequence[FragmentFiles], done: int) -> tuple[int, int]:
-    """Tell in which fragment a number of rows ends, and how many of them are in it."""
+def _overlapping(fragments: Sequence[FragmentFiles], span: Span) -> tuple[int, int, Span]:
+    """Tell which fragments have rows of a span, the one behind the last too, and the span counted from the first."""
+    first, before = _find(fragments, span.start) if fragments else (0, 0)
+    stop = _find(fragments, span.stop - 1)[0] + 1 if span.rows else first
+    return first, stop, span.after(before)
+
+
+def _find(fragments: Sequence[FragmentFiles], row: int) -> tuple[int, int]:
+    """Tell in which fragment a row is, and how many rows are before that fragment."""
+    before = 0
     for number, fragment in enumerate(fragments[:-1]):
-        if done < fragment.rows:
-            return number, done
-        done -= fragment.rows
-    return len(fragments) - 1, done
+        if row < before + fragment.rows:
+            return number, before
+        before += fragment.rows
+    return len(fragments) - 1, before

@@ -15,7 +15,7 @@ from alluxio_lance.errors import Corrupt
 from alluxio_lance.lifecycle.ports import StoredFile
 from alluxio_lance.storage.faults import lance_faults
 from alluxio_lance.storage.opening import session
-from alluxio_lance.storage.scanning import Shape, scan
+from alluxio_lance.storage.scanning import Shape, Span, scan
 from alluxio_lance.storage.views.folder import View
 from alluxio_lance.storage.views.pieces import Piece
 from alluxio_lance.storage.views.preparing import Fault, Preparation
@@ -88,10 +88,10 @@ class Window:
         self._begin_next()
         return ready.result()
 
-    def scan(self, piece: Piece, shape: Shape) -> Iterator[pa.RecordBatch]:
-        """Stream the rows of a piece."""
+    def scan(self, piece: Piece, shape: Shape, span: Span) -> Iterator[pa.RecordBatch]:
+        """Stream rows of a piece."""
         fragments = self._dataset.get_fragments()[piece.first : piece.stop]
-        return scan(self._dataset, shape, self._where, fragments)
+        return scan(self._dataset, shape, self._where, span, fragments)
 
     def release(self, piece: Piece) -> None:
         """Let go of what was made for a piece."""

@@ -152,6 +152,12 @@ def test_without_a_sidecar_only_our_own_way_is_out(tmp_path):
     assert "no memory" in run.prepared["ours"].reason
 
 
+def test_the_baseline_is_always_measured_without_workers(tmp_path):
+    """Memcpy has no workers, and needs np.memmap without them for its ratio."""
+    made = Run(plan(tmp_path, "memcpy", "memmap", workers=(2,)), lambda _: None, generate(tmp_path / "s", 64), total=1)
+    assert made.turns() == [("memcpy", 0), ("memmap", 0), ("memmap", 2)]
+
+
 def test_without_its_yardsticks_a_run_fails(tmp_path):
     """A measurement that fails takes its way out, and no ratios remain without memcpy and np.memmap."""
     with pytest.raises(Internal, match=r"memmap could not be measured.*more than 0 s"):

@@ -109,11 +109,13 @@ def test_bench_hands_its_options_on(monkeypatch, tmp_path):
     """A stand-in takes the place of the benchmark, whose tests are elsewhere."""
     seen = {}
     results = SimpleNamespace(ok=True)
-    monkeypatch.setattr("alluxio_lance.bench.main.run", lambda **options: seen.update(options) or results)
+    monkeypatch.setattr("alluxio_lance.bench.main.run_all", lambda **options: seen.update(options) or results.ok)
     assert run("bench", "--quick", "--workers", "0", "--no-install", "--out", str(tmp_path)).exit_code == 0
     assert (seen["quick"], seen["workers"], seen["install"], seen["out"]) == (True, [0], False, tmp_path)
     assert run("bench").exit_code == 0
-    assert (seen["workers"], seen["ways"], seen["install"]) == ((0, 2), None, True)
+    assert (seen["workers"], seen["ways"], seen["only"], seen["install"]) == ((0, 2), None, None, True)
+    assert run("bench", "--only", "growth", "--only", "tf").exit_code == 0
+    assert seen["only"] == ["growth", "tf"]
     results.ok = False
     assert run("bench").exit_code == 1
 

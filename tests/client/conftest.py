@@ -28,7 +28,9 @@ class ArrowReader:
         self.schema = table.schema
         self.num_rows = table.num_rows
 
-    def batches(self, columns: Sequence[str], *, batch_bytes: int = 8 << 20) -> Iterator[pa.RecordBatch]:
+    def batches(
+        self, columns: Sequence[str], *, rows: tuple[int, int] | None = None, batch_bytes: int = 8 << 20
+    ) -> Iterator[pa.RecordBatch]:
         yield from self._table.select(columns).combine_chunks().to_batches(self._batch_rows)
 
 

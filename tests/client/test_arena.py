@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import pickle
+import resource
 import select
 import signal
 import subprocess
@@ -340,6 +341,106 @@ def test_a_slot_that_a_child_inherited_is_not_used_again_before_its_end(arena):
     assert state(arena) == (0, 0, 0)
     for number in (here, there, go, begin):
         os.close(number)
+
+
+class Witness:
+    """Says whether a child has ended; who asks first gets the answer when the test lets it go on."""
+
+    def __init__(self, *, ended: bool) -> None:
+        self.ended = ended
+        self._asked, self._go = threading.Event(), threading.Event()
+
+    def __call__(self) -> bool:
+        if not self._asked.is_set():
+            self._asked.set()
+            assert self._go.wait(WAIT)
+        return self.ended
+
+    @contextmanager
+    def while_asked(self, arena: Arena) -> Iterator[None]:
+        """Do something while another thread that looks after the arena asks."""
+        asking = threading.Thread(target=arena.statistics)
+        asking.start()
+        assert self._asked.wait(WAIT)
+        yield
+        self._go.set()
+        asking.join(WAIT)
+
+
+def passed(arena: Arena) -> Slot:
+    """Send a slot to this process itself."""
+    slot = arena.claim(MIB)
+    assert slot is not None
+    assert slot.send()
+    return arena.receive(slot.index, slot.ticket, MIB)
+
+
+def bequeath(arena: Arena, witness: Callable[[], bool]) -> None:
+    """Hold a slot while a child is forked, and let go."""
+    held = passed(arena)
+    arena.forking(witness)
+    arena.forked(witness)
+    del held
+
+
+def test_two_threads_give_back_an_inherited_slot_once(arena):
+    """While one thread asks for a child another one asks too: the slot, somebody else's by then, is not freed again."""
+    witness = Witness(ended=True)
+    bequeath(arena, witness)
+    with witness.while_asked(arena):
+        arena.statistics()
+        held = passed(arena)
+    assert state(arena) == (0, 0, 1)
+    assert all(arena.claim(MIB).index != held.index for _ in range(3))
+    del held
+
+
+def test_two_threads_lose_no_inherited_slot(arena):
+    """What is let go while a thread asks for a child is given back, too."""
+    witness = Witness(ended=False)
+    bequeath(arena, witness)
+    with witness.while_asked(arena):
+        arena.statistics()
+        bequeath(arena, lambda: witness.ended)
+    assert state(arena) == (0, 0, 2)
+    witness.ended = True
+    assert state(arena) == (0, 0, 0)
+
+
+def test_what_other_threads_do_in_the_middle_of_a_fork(arena):
+    """What is let go between the beginning of a fork and its end may be in the child, and so may what came meanwhile."""
+    over = threading.Event()
+    before = passed(arena)
+    arena.forking(over.is_set)
+    del before
+    assert state(arena)[2] == 1
+    during = passed(arena)
+    arena.forked(over.is_set)
+    del during
+    assert state(arena)[2] == 2
+    after = passed(arena)
+    del after
+    assert state(arena)[2] == 2
+    over.set()
+    assert state(arena) == (0, 0, 0)
+
+
+def test_a_child_that_cannot_tell_its_birth_is_no_one_else(arena):
+    """A child without descriptors cannot claim at first; when it can, it claims as itself and is not taken for dead."""
+    kept: list[Slot] = []
+
+    def task() -> bytes:
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
+        with pytest.raises(OSError, match="Too many open files"):
+            arena.claim(MIB)
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        kept.append(arena.claim(MIB))
+        return b"claimed"
+
+    with child(task) as running:
+        assert running.said() == b"claimed"
+        assert state(arena) == (1, 0, 0)
 
 
 def test_a_child_frees_nothing_that_its_parent_has(arena):

@@ -50,6 +50,11 @@ DATA = pa.table(
         ([4], [4], True),
         (range(2, 6), [2, 3, 4, 5], True),
         (np.array([7, 8, 9], np.uint8), [7, 8, 9], True),
+        (np.array([9, 3], np.uint64), [9, 3], False),
+        (np.array([-1, 3], np.int32), [9, 3], False),
+        (np.array([1, 0, 3, 0, 5])[::2], [1, 3, 5], False),
+        ([np.int64(4), 5], [4, 5], True),
+        ((4, 5), [4, 5], True),
         ([-2, -1], [8, 9], True),
         ([-1, 0], [9, 0], False),
         ([2, 4, 3, 5], [2, 4, 3, 5], False),
@@ -68,7 +73,14 @@ def test_which_rows(indices, resolved, contiguous):
 
 @pytest.mark.parametrize(
     ("indices", "bad"),
-    [([0, 10], 10), ([-11], -11), (range(8, 12), 10), (np.array([2**64 - 1], np.uint64), 2**64 - 1)],
+    [
+        ([0, 10], 10),
+        ([-11], -11),
+        ([2**63], 2**63),
+        (range(8, 12), 10),
+        (np.array([2**64 - 1], np.uint64), 2**64 - 1),
+        (np.array([-128], np.int8), -128),
+    ],
 )
 def test_rows_outside(indices, bad):
     """An index outside raises IndexError and names the first one."""
@@ -76,7 +88,15 @@ def test_rows_outside(indices, bad):
         Selection.of(indices, 10)
 
 
-@pytest.mark.parametrize("indices", [[1.5], [True], [[1]], ["a"]])
+def test_a_selection_keeps_its_rows():
+    """What becomes of the array that the rows were given in changes nothing."""
+    rows = np.array([3, 1, 2])
+    selection = Selection.of(rows, 10)
+    rows[:] = 99
+    assert selection.indices.tolist() == [3, 1, 2]
+
+
+@pytest.mark.parametrize("indices", [[1.5], [True], [[1]], ["a"], [2**70]])
 def test_what_is_no_row(indices):
     """Anything but a flat sequence of integers is refused rather than rounded."""
     with pytest.raises(InvalidArgument, match="flat sequence of integers"):

@@ -14,6 +14,7 @@ import pytest
 from alluxio_lance.client import fixed
 from alluxio_lance.client.arrow import ArrowColumn
 from alluxio_lance.client.fixed import FixedColumn
+from alluxio_lance.client.room import POOL
 from alluxio_lance.client.variable import VariableColumn
 from alluxio_lance.errors import Corrupt, NotFound, Unavailable
 
@@ -258,7 +259,7 @@ def test_a_refused_mapping_becomes_a_copy(make_table, monkeypatch):
 def test_gathers_reuse_their_memory(make_table):
     """A batch that is dropped leaves its memory to the next one."""
     column = pixels(make_table)
-    fixed.POOL.clear()
+    POOL.clear()
     address = column.take(CHOSEN).ctypes.data
     assert column.take(CHOSEN).ctypes.data == address
 

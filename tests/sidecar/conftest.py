@@ -43,9 +43,12 @@ class TableDouble:
     def ways(self) -> tuple[FileWay, ...]:
         return (FileWay(path="data/1.lance", bytes=self.table.nbytes, way=Way.LOCAL, why="it is a test"),)
 
-    def batches(self, columns: Sequence[str], *, batch_bytes: int = 0) -> Iterator[pa.RecordBatch]:
+    def batches(
+        self, columns: Sequence[str], *, rows: tuple[int, int] | None = None, batch_bytes: int = 0
+    ) -> Iterator[pa.RecordBatch]:
         self.asked.append(list(columns))
-        for batch in self.table.select(columns).to_batches(max_chunksize=self.batch_rows):
+        start, stop = rows or (0, self.num_rows)
+        for batch in self.table.select(columns)[start:stop].to_batches(max_chunksize=self.batch_rows):
             self.before_batch()
             yield batch
 

@@ -26,17 +26,17 @@ from alluxio_lance.v1 import common_pb2 as alluxio__lance_dot_v1_dot_common__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x61lluxio_lance/v1/cache.proto\x12\x10\x61lluxio_lance.v1\x1a\x1d\x61lluxio_lance/v1/common.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"(\n\x06Region\x12\x0e\n\x06offset\x18\x01 \x01(\x03\x12\x0e\n\x06length\x18\x02 \x01(\x03\"\xda\x01\n\x07Segment\x12\n\n\x02id\x18\x01 \x01(\x03\x12\x0c\n\x04rows\x18\x02 \x01(\x03\x12\x0e\n\x06length\x18\x03 \x01(\x03\x12&\n\x05pages\x18\x04 \x01(\x0e\x32\x17.alluxio_lance.v1.Pages\x12&\n\x04\x64\x61ta\x18\x05 \x01(\x0b\x32\x18.alluxio_lance.v1.Region\x12)\n\x07offsets\x18\x06 \x01(\x0b\x32\x18.alluxio_lance.v1.Region\x12*\n\x08validity\x18\x07 \x01(\x0b\x32\x18.alluxio_lance.v1.Region\"\xc3\x01\n\x06\x43olumn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12*\n\x04kind\x18\x02 \x01(\x0e\x32\x1c.alluxio_lance.v1.ColumnKind\x12\r\n\x05\x64type\x18\x03 \x01(\t\x12\r\n\x05shape\x18\x04 \x03(\x03\x12\x10\n\x08nullable\x18\x05 \x01(\x08\x12\x12\n\nnull_count\x18\x06 \x01(\x03\x12\x0e\n\x06schema\x18\x07 \x01(\x0c\x12+\n\x08segments\x18\x08 \x03(\x0b\x32\x19.alluxio_lance.v1.Segment\"\xbc\x01\n\x06Layout\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06semver\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\x03\x12\x14\n\x0c\x63ontent_hash\x18\x05 \x01(\t\x12\x10\n\x08num_rows\x18\x06 \x01(\x03\x12\x12\n\nshard_rows\x18\x07 \x01(\x03\x12)\n\x07\x63olumns\x18\x08 \x03(\x0b\x32\x18.alluxio_lance.v1.Column\x12\x0e\n\x06\x62ranch\x18\t \x01(\t\"?\n\x0bOpenRequest\x12\x0b\n\x03uri\x18\x01 \x01(\t\x12\x0f\n\x07\x63olumns\x18\x02 \x03(\t\x12\x12\n\nwaited_for\x18\x03 \x01(\t\"G\n\x0cOpenResponse\x12\r\n\x05lease\x18\x01 \x01(\t\x12(\n\x06layout\x18\x02 \x01(\x0b\x32\x18.alluxio_lance.v1.Layout\"\x1d\n\x0cRenewRequest\x12\r\n\x05lease\x18\x01 \x01(\t\"\x0f\n\rRenewResponse\"\x1d\n\x0c\x43loseRequest\x12\r\n\x05lease\x18\x01 \x01(\t\"\x0f\n\rCloseResponse\"=\n\x0fPrefetchRequest\x12\x0b\n\x03uri\x18\x01 \x01(\t\x12\x0f\n\x07\x63olumns\x18\x02 \x03(\t\x12\x0c\n\x04wait\x18\x03 \x01(\x08\"@\n\x10PrefetchResponse\x12,\n\x08progress\x18\x01 \x01(\x0b\x32\x1a.alluxio_lance.v1.Progress\"\x1b\n\x0c\x45victRequest\x12\x0b\n\x03uri\x18\x01 \x01(\t\"$\n\rEvictResponse\x12\x13\n\x0b\x66reed_bytes\x18\x01 \x01(\x03\"\x13\n\x11StatisticsRequest\"\xa0\x03\n\x0fResidentVersion\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06semver\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\x03\x12\x0c\n\x04role\x18\x05 \x01(\t\x12\x0e\n\x06status\x18\x06 \x01(\t\x12\r\n\x05\x62ytes\x18\x07 \x01(\x03\x12\x10\n\x08segments\x18\x08 \x01(\x03\x12\x0f\n\x07\x63olumns\x18\t \x03(\t\x12\x0c\n\x04rows\x18\n \x01(\x03\x12&\n\x05pages\x18\x0b \x01(\x0e\x32\x17.alluxio_lance.v1.Pages\x12\x0e\n\x06leases\x18\x0c \x01(\x03\x12\x37\n\x0elast_opened_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x88\x01\x01\x12\x14\n\x0cload_seconds\x18\x0e \x01(\x01\x12(\n\x04ways\x18\x0f \x03(\x0b\x32\x1a.alluxio_lance.v1.WayBytes\x12\x1b\n\x0e\x63\x61\x63hed_percent\x18\x10 \x01(\x05H\x01\x88\x01\x01\x42\x11\n\x0f_last_opened_atB\x11\n\x0f_cached_percent\"=\n\x08WayBytes\x12\"\n\x03way\x18\x01 \x01(\x0e\x32\x15.alluxio_lance.v1.Way\x12\r\n\x05\x62ytes\x18\x02 \x01(\x03\"\x92\x01\n\x0e\x44iskStatistics\x12\x14\n\x0c\x62udget_bytes\x18\x01 \x01(\x03\x12\x12\n\nused_bytes\x18\x02 \x01(\x03\x12\x0f\n\x07\x63olumns\x18\x03 \x01(\x03\x12\x0c\n\x04hits\x18\x04 \x01(\x03\x12\x0e\n\x06misses\x18\x05 \x01(\x03\x12\x16\n\x0e\x64ropped_writes\x18\x06 \x01(\x03\x12\x0f\n\x07\x63orrupt\x18\x07 \x01(\x03\"\xaf\x01\n\tLeaseInfo\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0e\n\x06semver\x18\x04 \x01(\t\x12\x0b\n\x03pid\x18\x05 \x01(\x03\x12\x0c\n\x04user\x18\x06 \x01(\t\x12\x0f\n\x07\x63ommand\x18\x07 \x01(\t\x12\x13\n\x0b\x63onnections\x18\x08 \x01(\x03\x12)\n\x05since\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xe1\x02\n\x12StatisticsResponse\x12\x14\n\x0c\x62udget_bytes\x18\x01 \x01(\x03\x12\x12\n\nused_bytes\x18\x02 \x01(\x03\x12\x33\n\x08versions\x18\x03 \x03(\x0b\x32!.alluxio_lance.v1.ResidentVersion\x12+\n\x06leases\x18\x04 \x03(\x0b\x32\x1b.alluxio_lance.v1.LeaseInfo\x12\r\n\x05opens\x18\x05 \x01(\x03\x12\x0c\n\x04hits\x18\x06 \x01(\x03\x12\x11\n\tevictions\x18\x07 \x01(\x03\x12\x14\n\x0c\x66\x61iled_loads\x18\x08 \x01(\x03\x12\x0c\n\x04node\x18\t \x01(\t\x12\x0b\n\x03pid\x18\n \x01(\x03\x12.\n\nstarted_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x04\x64isk\x18\x0c \x01(\x0b\x32 .alluxio_lance.v1.DiskStatistics\"\x13\n\x11\x43\x61\x63heWatchRequest\"q\n\x12\x43\x61\x63heWatchResponse\x12\r\n\x05\x65vent\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0e\n\x06semver\x18\x04 \x01(\t\x12\x0f\n\x07version\x18\x05 \x01(\x03\x12\x0f\n\x07message\x18\x06 \x01(\t*q\n\nColumnKind\x12\x1b\n\x17\x43OLUMN_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11\x43OLUMN_KIND_FIXED\x10\x01\x12\x18\n\x14\x43OLUMN_KIND_VARIABLE\x10\x02\x12\x15\n\x11\x43OLUMN_KIND_ARROW\x10\x03*V\n\x05Pages\x12\x15\n\x11PAGES_UNSPECIFIED\x10\x00\x12\x0f\n\x0bPAGES_SMALL\x10\x01\x12\x15\n\x11PAGES_TRANSPARENT\x10\x02\x12\x0e\n\nPAGES_HUGE\x10\x03\x32\xb0\x04\n\x05\x43\x61\x63he\x12\x45\n\x04Open\x12\x1d.alluxio_lance.v1.OpenRequest\x1a\x1e.alluxio_lance.v1.OpenResponse\x12H\n\x05Renew\x12\x1e.alluxio_lance.v1.RenewRequest\x1a\x1f.alluxio_lance.v1.RenewResponse\x12H\n\x05\x43lose\x12\x1e.alluxio_lance.v1.CloseRequest\x1a\x1f.alluxio_lance.v1.CloseResponse\x12S\n\x08Prefetch\x12!.alluxio_lance.v1.PrefetchRequest\x1a\".alluxio_lance.v1.PrefetchResponse0\x01\x12H\n\x05\x45vict\x12\x1e.alluxio_lance.v1.EvictRequest\x1a\x1f.alluxio_lance.v1.EvictResponse\x12W\n\nStatistics\x12#.alluxio_lance.v1.StatisticsRequest\x1a$.alluxio_lance.v1.StatisticsResponse\x12T\n\x05Watch\x12#.alluxio_lance.v1.CacheWatchRequest\x1a$.alluxio_lance.v1.CacheWatchResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x61lluxio_lance/v1/cache.proto\x12\x10\x61lluxio_lance.v1\x1a\x1d\x61lluxio_lance/v1/common.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"(\n\x06Region\x12\x0e\n\x06offset\x18\x01 \x01(\x03\x12\x0e\n\x06length\x18\x02 \x01(\x03\"\xda\x01\n\x07Segment\x12\n\n\x02id\x18\x01 \x01(\x03\x12\x0c\n\x04rows\x18\x02 \x01(\x03\x12\x0e\n\x06length\x18\x03 \x01(\x03\x12&\n\x05pages\x18\x04 \x01(\x0e\x32\x17.alluxio_lance.v1.Pages\x12&\n\x04\x64\x61ta\x18\x05 \x01(\x0b\x32\x18.alluxio_lance.v1.Region\x12)\n\x07offsets\x18\x06 \x01(\x0b\x32\x18.alluxio_lance.v1.Region\x12*\n\x08validity\x18\x07 \x01(\x0b\x32\x18.alluxio_lance.v1.Region\"\xc3\x01\n\x06\x43olumn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12*\n\x04kind\x18\x02 \x01(\x0e\x32\x1c.alluxio_lance.v1.ColumnKind\x12\r\n\x05\x64type\x18\x03 \x01(\t\x12\r\n\x05shape\x18\x04 \x03(\x03\x12\x10\n\x08nullable\x18\x05 \x01(\x08\x12\x12\n\nnull_count\x18\x06 \x01(\x03\x12\x0e\n\x06schema\x18\x07 \x01(\x0c\x12+\n\x08segments\x18\x08 \x03(\x0b\x32\x19.alluxio_lance.v1.Segment\"\xbc\x01\n\x06Layout\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06semver\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\x03\x12\x14\n\x0c\x63ontent_hash\x18\x05 \x01(\t\x12\x10\n\x08num_rows\x18\x06 \x01(\x03\x12\x12\n\nshard_rows\x18\x07 \x01(\x03\x12)\n\x07\x63olumns\x18\x08 \x03(\x0b\x32\x18.alluxio_lance.v1.Column\x12\x0e\n\x06\x62ranch\x18\t \x01(\t\"O\n\x0bOpenRequest\x12\x0b\n\x03uri\x18\x01 \x01(\t\x12\x0f\n\x07\x63olumns\x18\x02 \x03(\t\x12\x12\n\nwaited_for\x18\x03 \x01(\t\x12\x0e\n\x06stream\x18\x04 \x01(\x08\"p\n\x0cOpenResponse\x12\r\n\x05lease\x18\x01 \x01(\t\x12(\n\x06layout\x18\x02 \x01(\x0b\x32\x18.alluxio_lance.v1.Layout\x12\x11\n\tunit_rows\x18\x03 \x01(\x03\x12\x14\n\x0cwindow_units\x18\x04 \x01(\x03\"\x1d\n\x0cRenewRequest\x12\r\n\x05lease\x18\x01 \x01(\t\"\x0f\n\rRenewResponse\"\x1d\n\x0c\x43loseRequest\x12\r\n\x05lease\x18\x01 \x01(\t\"\x0f\n\rCloseResponse\"=\n\x0fPrefetchRequest\x12\x0b\n\x03uri\x18\x01 \x01(\t\x12\x0f\n\x07\x63olumns\x18\x02 \x03(\t\x12\x0c\n\x04wait\x18\x03 \x01(\x08\"@\n\x10PrefetchResponse\x12,\n\x08progress\x18\x01 \x01(\x0b\x32\x1a.alluxio_lance.v1.Progress\"\x1b\n\x0c\x45victRequest\x12\x0b\n\x03uri\x18\x01 \x01(\t\"$\n\rEvictResponse\x12\x13\n\x0b\x66reed_bytes\x18\x01 \x01(\x03\"\x13\n\x11StatisticsRequest\"\xa0\x03\n\x0fResidentVersion\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06semver\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\x03\x12\x0c\n\x04role\x18\x05 \x01(\t\x12\x0e\n\x06status\x18\x06 \x01(\t\x12\r\n\x05\x62ytes\x18\x07 \x01(\x03\x12\x10\n\x08segments\x18\x08 \x01(\x03\x12\x0f\n\x07\x63olumns\x18\t \x03(\t\x12\x0c\n\x04rows\x18\n \x01(\x03\x12&\n\x05pages\x18\x0b \x01(\x0e\x32\x17.alluxio_lance.v1.Pages\x12\x0e\n\x06leases\x18\x0c \x01(\x03\x12\x37\n\x0elast_opened_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x88\x01\x01\x12\x14\n\x0cload_seconds\x18\x0e \x01(\x01\x12(\n\x04ways\x18\x0f \x03(\x0b\x32\x1a.alluxio_lance.v1.WayBytes\x12\x1b\n\x0e\x63\x61\x63hed_percent\x18\x10 \x01(\x05H\x01\x88\x01\x01\x42\x11\n\x0f_last_opened_atB\x11\n\x0f_cached_percent\"=\n\x08WayBytes\x12\"\n\x03way\x18\x01 \x01(\x0e\x32\x15.alluxio_lance.v1.Way\x12\r\n\x05\x62ytes\x18\x02 \x01(\x03\"\x92\x01\n\x0e\x44iskStatistics\x12\x14\n\x0c\x62udget_bytes\x18\x01 \x01(\x03\x12\x12\n\nused_bytes\x18\x02 \x01(\x03\x12\x0f\n\x07\x63olumns\x18\x03 \x01(\x03\x12\x0c\n\x04hits\x18\x04 \x01(\x03\x12\x0e\n\x06misses\x18\x05 \x01(\x03\x12\x16\n\x0e\x64ropped_writes\x18\x06 \x01(\x03\x12\x0f\n\x07\x63orrupt\x18\x07 \x01(\x03\"\xaf\x01\n\tLeaseInfo\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0e\n\x06semver\x18\x04 \x01(\t\x12\x0b\n\x03pid\x18\x05 \x01(\x03\x12\x0c\n\x04user\x18\x06 \x01(\t\x12\x0f\n\x07\x63ommand\x18\x07 \x01(\t\x12\x13\n\x0b\x63onnections\x18\x08 \x01(\x03\x12)\n\x05since\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xe1\x02\n\x12StatisticsResponse\x12\x14\n\x0c\x62udget_bytes\x18\x01 \x01(\x03\x12\x12\n\nused_bytes\x18\x02 \x01(\x03\x12\x33\n\x08versions\x18\x03 \x03(\x0b\x32!.alluxio_lance.v1.ResidentVersion\x12+\n\x06leases\x18\x04 \x03(\x0b\x32\x1b.alluxio_lance.v1.LeaseInfo\x12\r\n\x05opens\x18\x05 \x01(\x03\x12\x0c\n\x04hits\x18\x06 \x01(\x03\x12\x11\n\tevictions\x18\x07 \x01(\x03\x12\x14\n\x0c\x66\x61iled_loads\x18\x08 \x01(\x03\x12\x0c\n\x04node\x18\t \x01(\t\x12\x0b\n\x03pid\x18\n \x01(\x03\x12.\n\nstarted_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x04\x64isk\x18\x0c \x01(\x0b\x32 .alluxio_lance.v1.DiskStatistics\"\x13\n\x11\x43\x61\x63heWatchRequest\"q\n\x12\x43\x61\x63heWatchResponse\x12\r\n\x05\x65vent\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0e\n\x06semver\x18\x04 \x01(\t\x12\x0f\n\x07version\x18\x05 \x01(\x03\x12\x0f\n\x07message\x18\x06 \x01(\t*q\n\nColumnKind\x12\x1b\n\x17\x43OLUMN_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11\x43OLUMN_KIND_FIXED\x10\x01\x12\x18\n\x14\x43OLUMN_KIND_VARIABLE\x10\x02\x12\x15\n\x11\x43OLUMN_KIND_ARROW\x10\x03*V\n\x05Pages\x12\x15\n\x11PAGES_UNSPECIFIED\x10\x00\x12\x0f\n\x0bPAGES_SMALL\x10\x01\x12\x15\n\x11PAGES_TRANSPARENT\x10\x02\x12\x0e\n\nPAGES_HUGE\x10\x03\x32\xb0\x04\n\x05\x43\x61\x63he\x12\x45\n\x04Open\x12\x1d.alluxio_lance.v1.OpenRequest\x1a\x1e.alluxio_lance.v1.OpenResponse\x12H\n\x05Renew\x12\x1e.alluxio_lance.v1.RenewRequest\x1a\x1f.alluxio_lance.v1.RenewResponse\x12H\n\x05\x43lose\x12\x1e.alluxio_lance.v1.CloseRequest\x1a\x1f.alluxio_lance.v1.CloseResponse\x12S\n\x08Prefetch\x12!.alluxio_lance.v1.PrefetchRequest\x1a\".alluxio_lance.v1.PrefetchResponse0\x01\x12H\n\x05\x45vict\x12\x1e.alluxio_lance.v1.EvictRequest\x1a\x1f.alluxio_lance.v1.EvictResponse\x12W\n\nStatistics\x12#.alluxio_lance.v1.StatisticsRequest\x1a$.alluxio_lance.v1.StatisticsResponse\x12T\n\x05Watch\x12#.alluxio_lance.v1.CacheWatchRequest\x1a$.alluxio_lance.v1.CacheWatchResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'alluxio_lance.v1.cache_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_COLUMNKIND']._serialized_start=2518
-  _globals['_COLUMNKIND']._serialized_end=2631
-  _globals['_PAGES']._serialized_start=2633
-  _globals['_PAGES']._serialized_end=2719
+  _globals['_COLUMNKIND']._serialized_start=2575
+  _globals['_COLUMNKIND']._serialized_end=2688
+  _globals['_PAGES']._serialized_start=2690
+  _globals['_PAGES']._serialized_end=2776
   _globals['_REGION']._serialized_start=114
   _globals['_REGION']._serialized_end=154
   _globals['_SEGMENT']._serialized_start=157
@@ -46,41 +46,41 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LAYOUT']._serialized_start=576
   _globals['_LAYOUT']._serialized_end=764
   _globals['_OPENREQUEST']._serialized_start=766
-  _globals['_OPENREQUEST']._serialized_end=829
-  _globals['_OPENRESPONSE']._serialized_start=831
-  _globals['_OPENRESPONSE']._serialized_end=902
-  _globals['_RENEWREQUEST']._serialized_start=904
-  _globals['_RENEWREQUEST']._serialized_end=933
-  _globals['_RENEWRESPONSE']._serialized_start=935
-  _globals['_RENEWRESPONSE']._serialized_end=950
-  _globals['_CLOSEREQUEST']._serialized_start=952
-  _globals['_CLOSEREQUEST']._serialized_end=981
-  _globals['_CLOSERESPONSE']._serialized_start=983
-  _globals['_CLOSERESPONSE']._serialized_end=998
-  _globals['_PREFETCHREQUEST']._serialized_start=1000
-  _globals['_PREFETCHREQUEST']._serialized_end=1061
-  _globals['_PREFETCHRESPONSE']._serialized_start=1063
-  _globals['_PREFETCHRESPONSE']._serialized_end=1127
-  _globals['_EVICTREQUEST']._serialized_start=1129
-  _globals['_EVICTREQUEST']._serialized_end=1156
-  _globals['_EVICTRESPONSE']._serialized_start=1158
-  _globals['_EVICTRESPONSE']._serialized_end=1194
-  _globals['_STATISTICSREQUEST']._serialized_start=1196
-  _globals['_STATISTICSREQUEST']._serialized_end=1215
-  _globals['_RESIDENTVERSION']._serialized_start=1218
-  _globals['_RESIDENTVERSION']._serialized_end=1634
-  _globals['_WAYBYTES']._serialized_start=1636
-  _globals['_WAYBYTES']._serialized_end=1697
-  _globals['_DISKSTATISTICS']._serialized_start=1700
-  _globals['_DISKSTATISTICS']._serialized_end=1846
-  _globals['_LEASEINFO']._serialized_start=1849
-  _globals['_LEASEINFO']._serialized_end=2024
-  _globals['_STATISTICSRESPONSE']._serialized_start=2027
-  _globals['_STATISTICSRESPONSE']._serialized_end=2380
-  _globals['_CACHEWATCHREQUEST']._serialized_start=2382
-  _globals['_CACHEWATCHREQUEST']._serialized_end=2401
-  _globals['_CACHEWATCHRESPONSE']._serialized_start=2403
-  _globals['_CACHEWATCHRESPONSE']._serialized_end=2516
-  _globals['_CACHE']._serialized_start=2722
-  _globals['_CACHE']._serialized_end=3282
+  _globals['_OPENREQUEST']._serialized_end=845
+  _globals['_OPENRESPONSE']._serialized_start=847
+  _globals['_OPENRESPONSE']._serialized_end=959
+  _globals['_RENEWREQUEST']._serialized_start=961
+  _globals['_RENEWREQUEST']._serialized_end=990
+  _globals['_RENEWRESPONSE']._serialized_start=992
+  _globals['_RENEWRESPONSE']._serialized_end=1007
+  _globals['_CLOSEREQUEST']._serialized_start=1009
+  _globals['_CLOSEREQUEST']._serialized_end=1038
+  _globals['_CLOSERESPONSE']._serialized_start=1040
+  _globals['_CLOSERESPONSE']._serialized_end=1055
+  _globals['_PREFETCHREQUEST']._serialized_start=1057
+  _globals['_PREFETCHREQUEST']._serialized_end=1118
+  _globals['_PREFETCHRESPONSE']._serialized_start=1120
+  _globals['_PREFETCHRESPONSE']._serialized_end=1184
+  _globals['_EVICTREQUEST']._serialized_start=1186
+  _globals['_EVICTREQUEST']._serialized_end=1213
+  _globals['_EVICTRESPONSE']._serialized_start=1215
+  _globals['_EVICTRESPONSE']._serialized_end=1251
+  _globals['_STATISTICSREQUEST']._serialized_start=1253
+  _globals['_STATISTICSREQUEST']._serialized_end=1272
+  _globals['_RESIDENTVERSION']._serialized_start=1275
+  _globals['_RESIDENTVERSION']._serialized_end=1691
+  _globals['_WAYBYTES']._serialized_start=1693
+  _globals['_WAYBYTES']._serialized_end=1754
+  _globals['_DISKSTATISTICS']._serialized_start=1757
+  _globals['_DISKSTATISTICS']._serialized_end=1903
+  _globals['_LEASEINFO']._serialized_start=1906
+  _globals['_LEASEINFO']._serialized_end=2081
+  _globals['_STATISTICSRESPONSE']._serialized_start=2084
+  _globals['_STATISTICSRESPONSE']._serialized_end=2437
+  _globals['_CACHEWATCHREQUEST']._serialized_start=2439
+  _globals['_CACHEWATCHREQUEST']._serialized_end=2458
+  _globals['_CACHEWATCHRESPONSE']._serialized_start=2460
+  _globals['_CACHEWATCHRESPONSE']._serialized_end=2573
+  _globals['_CACHE']._serialized_start=2779
+  _globals['_CACHE']._serialized_end=3339
 # @@protoc_insertion_point(module_scope)

@@ -274,10 +274,13 @@ class OpenRequest(_message.Message):
     URI_FIELD_NUMBER: _builtins.int
     COLUMNS_FIELD_NUMBER: _builtins.int
     WAITED_FOR_FIELD_NUMBER: _builtins.int
+    STREAM_FIELD_NUMBER: _builtins.int
     uri: _builtins.str
     """An alluxio:// URI of a resource."""
     waited_for: _builtins.str
     """The operation that an earlier answer Restoring named: when it has failed, the call fails in the same way."""
+    stream: _builtins.bool
+    """Takes a lease on the version without making it hot: it is read window by window, through the door."""
     @_builtins.property
     def columns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Only these columns; all when empty."""
@@ -288,10 +291,11 @@ class OpenRequest(_message.Message):
         uri: _builtins.str = ...,
         columns: _abc.Iterable[_builtins.str] | None = ...,
         waited_for: _builtins.str = ...,
+        stream: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "uri", b"uri", "waited_for", b"waited_for"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "stream", b"stream", "uri", b"uri", "waited_for", b"waited_for"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -305,21 +309,29 @@ class OpenResponse(_message.Message):
 
     LEASE_FIELD_NUMBER: _builtins.int
     LAYOUT_FIELD_NUMBER: _builtins.int
+    UNIT_ROWS_FIELD_NUMBER: _builtins.int
+    WINDOW_UNITS_FIELD_NUMBER: _builtins.int
     lease: _builtins.str
     """The lease token for the door, 32 hexadecimal digits. Unless attached within 30 seconds it ends."""
+    unit_rows: _builtins.int
+    """For a stream: rows of every unit but the last."""
+    window_units: _builtins.int
+    """For a stream: how many units a window may have so that two windows fit into the budget; at least 1."""
     @_builtins.property
     def layout(self) -> Global___Layout:
-        """Where the bytes lie."""
+        """Where the bytes lie; for a stream only the columns, without segments."""
 
     def __init__(
         self,
         *,
         lease: _builtins.str = ...,
         layout: Global___Layout | None = ...,
+        unit_rows: _builtins.int = ...,
+        window_units: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["layout", b"layout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["layout", b"layout", "lease", b"lease"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["layout", b"layout", "lease", b"lease", "unit_rows", b"unit_rows", "window_units", b"window_units"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -9,9 +9,7 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,7 @@ from torch.utils.data import DataLoader, Subset
 
 from alluxio.torch import Dataset
 from alluxio_lance.client.arena import Arena, arena_statistics
-from alluxio_lance.errors import InvalidArgument, Unavailable
+from alluxio_lance.errors import InvalidArgument
 
 pytestmark = [
     pytest.mark.torch,
@@ -34,7 +32,6 @@ pytestmark = [
 ROWS = 9000
 BATCH = 3000
 """Rows of 48 bytes: more than what is copied out where it arrives."""
-SOAK_SECONDS = float(os.environ.get("ALLUXIO_LANCE_SOAK_SECONDS", "20"))
 
 
 def in_use() -> tuple[int, int, int]:
@@ -299,83 +296,3 @@ def test_pinning_registers_each_slot_once(ds, monkeypatch, answer):
     ds.close()
     gc.collect()
     assert driver.pinned == {}
-
-
-def test_soak(ds, capsys):
-    """For some time: workers come, go, are killed, transforms raise, consumers keep, break and fork. No slot is lost.
-
-    ``ALLUXIO_LANCE_SOAK_SECONDS`` says how long; the seed is printed, and ``ALLUXIO_LANCE_SOAK_SEED`` repeats it.
-    """
-    seed = int(os.environ.get("ALLUXIO_LANCE_SOAK_SEED", time.time_ns() % 2**32))
-    with capsys.disabled():
-        sys.stdout.write(f"\nsoak of {SOAK_SECONDS:.0f} s, seed {seed}\n")
-    drawing = random.Random(seed)
-    ds._arenas._arena = Arena.make(limit=24 << 20)
-    end = time.monotonic() + SOAK_SECONDS
-    epochs = 0
-    while epochs < 3 or time.monotonic() < end:
-        one_epoch(ds, drawing)
-        epochs += 1
-        assert in_use() == (0, 0, 0), f"seed {seed}, epoch {epochs}"
-    assert arena_statistics().handed_over > 0
-
-
-EXPECTED: dict[str, tuple[type[Exception], ...]] = {
-    "kill": (RuntimeError, Unavailable),
-    "raise": (ValueError,),
-    "none": (),
-    "break": (),
-    "fork": (),
-}
-"""The errors that each event may end an epoch with."""
-
-
-def one_epoch(dataset: Dataset, drawing: random.Random) -> None:
-    """Read one epoch with something happening in it."""
-    size = drawing.choice([1, 100, BATCH, 4 * BATCH])
-    batches = shuffled(drawing.randrange(1, 30), size, drawing.random())
-    event = drawing.choice(["none", "none", "break", "kill", "raise", "fork"])
-    when = drawing.randrange(len(batches))
-    if event == "raise":
-        batches[when] = [4242]
-    dataset.batch_transform = Failing()
-    kept: list[Any] = []
-    children: list[int] = []
-    iterator = iter(
-        loading(
-            dataset,
-            batches,
-            num_workers=drawing.randrange(1, 3),
-            prefetch_factor=drawing.randrange(1, 5),
-            persistent_workers=drawing.random() < 0.3,
-        )
-    )
-    try:
-        for place, rows in enumerate(batches):
-            batch = next(iterator)
-            assert right(batch, rows)
-            if drawing.random() < 0.3:
-                kept.append((batch, rows))
-            if drawing.random() < 0.3:
-                batch["image"].add_(0)
-            if kept and drawing.random() < 0.2:
-                kept.pop(drawing.randrange(len(kept)))
-            if place == when and event == "break":
-                break
-            if place == when and event == "kill":
-                victim = drawing.choice(iterator._workers).pid
-                os.kill(victim, signal.SIGKILL)
-                # torch raises from its handler of SIGCHLD, wherever that finds the program: here, please.
-                os.waitid(os.P_PID, victim, os.WEXITED | os.WNOWAIT)
-            if place == when and event == "fork":
-                children.append(forked(lambda one=batch, its=rows: all(right(one, its) for _ in range(20))))
-    except EXPECTED[event]:
-        pass
-    finally:
-        dataset.batch_transform = None
-        with suppress(RuntimeError):
-            # It raises the worker's death once more.
-            iterator._shutdown_workers()
-    assert all(right(*pair) for pair in kept)
-    for child in children:
-        assert os.waitpid(child, 0)[1] == 0

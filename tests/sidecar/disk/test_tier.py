@@ -291,12 +291,12 @@ def test_a_disk_that_cannot_keep_up_drops_what_is_offered(versions, open_tier, t
     hot = versions.load(table)
     versions.offer(tier, table, hot, "00")
     assert stopped.reached.wait(20)
-    for number in range(1, 30):
+    for number in range(1, 78):
         versions.offer(tier, table, hot, f"{number:02}")
     assert tier.statistics().dropped_writes == 2 * 13
     stopped.go_on.set()
     assert tier.settle()
-    assert tier.statistics().columns == 2 * 17
+    assert tier.statistics().columns == 2 * 65
     versions.keep(tier, table, "ff")
     assert versions.has(tier, table, "ff")
 

@@ -12,9 +12,13 @@ import pytest
 
 from alluxio_lance.address import Address
 from alluxio_lance.layout import Column, ColumnKind, Layout, Pages, Region, Segment
+from alluxio_lance.sidecar.budget import Budget
 from alluxio_lance.sidecar.door import Door
 from alluxio_lance.sidecar.leases import Leases
+from alluxio_lance.sidecar.loading import Loading
 from alluxio_lance.sidecar.peers import Peers
+from alluxio_lance.sidecar.residency import Residency
+from alluxio_lance.sidecar.window_calls import WindowCalls
 from alluxio_lance.values import State, Version
 
 INSTANCE = "ab" * 16
@@ -191,6 +195,10 @@ def version(**changes):
     return Version(**{**facts, **changes})
 
 
+class Library:
+    """A store that these tests load nothing from."""
+
+
 @contextmanager
 def opened(tmp_path, **options):
     """Open a door in a folder."""
@@ -199,12 +207,15 @@ def opened(tmp_path, **options):
     ttl = options.pop("ttl", 15.0)
     with (
         Leases(records, node="here", instance=INSTANCE, clock=clock, ttl=ttl) as leases,
+        Residency(Loading(Library()), Budget(1 << 20)) as residency,
+        WindowCalls(residency.windows) as windows,
         Door(
             address,
             peers=peers,
             leases=leases,
             announcements=announcements,
             sees=options.pop("sees", lambda *_: None),
+            windows=windows,
             instance=INSTANCE,
             node="here",
             **options,

@@ -41,7 +41,7 @@ def test_wrong_bytes_in_a_block(rig, caplog):
     assert [way.way for name, way in ways.items() if name != path] == [NEAR, NEAR]
     assert path in caplog.text
     assert rig.namespace.status(rig.full(path)).pinned
-    assert rig.namespace.await_cached(rig.full(path), percent=100, patience=10)
+    assert rig.namespace.await_cached(rig.full(path), percent=100, patience=30)
     table, ways = rig.read(version)
     assert table.equals(ALL)
     assert {way.way for way in ways.values()} == {NEAR}
@@ -70,7 +70,7 @@ def free_all(rig):
     """Have the worker drop all, as after the deprecation of the version."""
     rig.namespace.free(rig.full("data"))
     for number in range(3):
-        assert rig.namespace.await_cached(rig.full(rig.data(number)), percent=0, patience=10)
+        assert rig.namespace.await_cached(rig.full(rig.data(number)), percent=0, patience=30)
 
 
 def drop_table(rig):
@@ -101,8 +101,8 @@ def test_blocks_that_break_off(rig, good, monkeypatch):
     version = rig.fill(rows(), rows(ROWS), rows(2 * ROWS))
     whole = Window.scan
 
-    def broken(self, piece, shape):
-        yield from islice(whole(self, piece, shape), good)
+    def broken(self, piece, shape, span):
+        yield from islice(whole(self, piece, shape, span), good)
         raise Unavailable("the disk is gone", what="disk")
 
     monkeypatch.setattr(Window, "scan", broken)

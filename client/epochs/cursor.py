@@ -1,0 +1,171 @@
+"""Goes through the order of an epoch: from places in it to tables and their rows."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import pairwise
+from typing import Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from alluxio_lance.client.epochs.plan import EpochPlan, Window
+from alluxio_lance.client.table import Table
+from alluxio_lance.errors import Unavailable
+
+__all__ = ["Cursor", "Piece", "Windows", "resident_cursor", "streamed_cursor"]
+
+Piece = tuple[Table, npt.NDArray[np.int64]]
+"""Rows of a table."""
+
+
+class Windows(Protocol):
+    """What a streamed version gives."""
+
+    def window(self, units: Sequence[int]) -> Table:
+        """Wait until units are hot and hold them as one table, until that is closed."""
+
+    def ahead(self, units: Sequence[int]) -> None:
+        """Ask for units that will be read soon."""
+
+
+class _Tables(Protocol):
+    def rows(self, window: Window, local: npt.NDArray[np.int64]) -> Piece: ...
+    def rest(self, window: Window | None) -> None: ...
+
+
+class Cursor:
+    """Reads places of a plan's order; keeps the order of the window that was read last."""
+
+    def __init__(self, plan: EpochPlan, tables: _Tables) -> None:
+        self._plan: Final = plan
+        self._tables: Final = tables
+        self._order: tuple[int, npt.NDArray[np.int64]] | None = None
+
+    def pieces(self, positions: npt.NDArray[np.int64]) -> Iterator[Piece]:
+        """Yield the rows at places of the order, one piece for each stretch that lies within a window.
+
+        A piece must be read before the next one is asked for: its window may be let go then.
+        """
+        for window, places in self._stretches(positions):
+            yield self._tables.rows(window, self._local(window, places - window.start))
+
+    def rest(self, following: npt.NDArray[np.int64] | None) -> None:
+        """Let go of what the next places do not need, before what was read is handed out; None when there are none."""
+        first = None if following is None else self._window_of(following)
+        self._tables.rest(first)
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self._tables.rest(None)
+
+    def _window_of(self, positions: npt.NDArray[np.int64]) -> Window:
+        windows = self._plan.windows
+        return windows[0] if len(windows) == 1 else windows[int(self._plan.windows_of(positions[:1])[0])]
+
+    def _stretches(self, positions: npt.NDArray[np.int64]) -> Iterator[tuple[Window, npt.NDArray[np.int64]]]:
+        windows = self._plan.windows
+        if len(windows) == 1:
+            yield windows[0], positions
+            return
+        numbers = self._plan.windows_of(positions)
+        ends = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(positions)]
+        for start, stop in pairwise(ends):
+            yield windows[int(numbers[start])], positions[start:stop]
+
+    def _local(self, window: Window, offsets: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        if not self._plan.shuffle:
+            return offsets
+        if self._order is None or self._order[0] != window.number:
+            # The old one goes first: the two may be large.
+            self._order = None
+            self._order = window.number, self._plan.order(window)
+        return self._order[1][offsets]
+
+
+def resident_cursor(plan: EpochPlan, table: Table) -> Cursor:
+    """Go through an epoch of a version that is wholly in memory, by whatever plan."""
+    return Cursor(plan, _Resident(plan, table))
+
+
+def streamed_cursor(plan: EpochPlan, source: Windows, *, patience: float | None) -> Cursor:
+    """Go through an epoch window by window.
+
+    At most one window is held, and the next one is asked for ahead, which holds nothing: a process that waits for its
+    turn must not keep the memory that those before it need.
+
+    Parameters
+    ----------
+    patience
+        Seconds that a window is held between two batches at most; None for as long as it is needed.
+    """
+    return Cursor(plan, _Streamed(plan, source, patience))
+
+
+class _Resident:
+    def __init__(self, plan: EpochPlan, table: Table) -> None:
+        self._plan = plan
+        self._table = table
+
+    def rows(self, window: Window, local: npt.NDArray[np.int64]) -> Piece:
+        return self._table, self._plan.row_numbers(window, local)
+
+    def rest(self, window: Window | None) -> None:
+        pass
+
+
+class _Streamed:
+    def __init__(self, plan: EpochPlan, source: Windows, patience: float | None) -> None:
+        self._plan = plan
+        self._source = source
+        self._patience = patience
+        self._held: tuple[int, Table] | None = None
+        self._asked = 0
+        self._turn = threading.Lock()
+        self._impatient: threading.Timer | None = None
+
+    def rows(self, window: Window, local: npt.NDArray[np.int64]) -> Piece:
+        self._calm()
+        if self._held is None or self._held[0] != window.number:
+            self._let_go()
+            self._held = window.number, self._source.window(window.units.tolist())
+            self._ask_ahead(window.number + 1)
+        return self._held[1], local
+
+    def _ask_ahead(self, number: int) -> None:
+        if self._asked < number < len(self._plan.windows):
+            self._asked = number
+            # Whether the sidecar still lives is said when the window itself is wanted.
+            with suppress(Unavailable):
+                self._source.ahead(self._plan.windows[number].units.tolist())
+
+    def rest(self, window: Window | None) -> None:
+        if self._patience == 0 or window is None or (self._held is not None and self._held[0] != window.number):
+            self._calm()
+            self._let_go()
+        elif self._patience is not None:
+            self._calm()
+            timer = threading.Timer(self._patience, self._lose_patience)
+            timer.daemon = True
+            self._impatient = timer
+            timer.start()
+
+    def _calm(self) -> None:
+        with self._turn:
+            timer, self._impatient = self._impatient, None
+        if timer is not None:
+            timer.cancel()
+
+    def _lose_patience(self) -> None:
+        with self._turn:
+            # One that was cancelled too late must not take away what is being read by now.
+            if self._impatient is threading.current_thread():
+                self._impatient = None
+                self._let_go()
+
+    def _let_go(self) -> None:
+        held, self._held = self._held, None
+        if held is not None:
+            held[1].close()

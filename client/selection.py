@@ -1,0 +1,55 @@
+"""The rows of an open version that a filter selects, as the sidecar finds them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from alluxio_lance.client.table import Table
+
+__all__ = ["selected_rows"]
+
+
+def selected_rows(table: Table, filter: str, *, timeout: float = 10.0) -> npt.NDArray[np.int64]:
+    """Number the rows of an open version for which an SQL expression is true.
+
+    The sidecar evaluates the expression, on exactly the version that is open, and remembers the answer for a while.
+    Like opening, this speaks gRPC and lets go of it before it returns: not for workers of a DataLoader.
+
+    Parameters
+    ----------
+    table
+        The version; all of its columns may be asked about, also those that were not opened.
+    filter
+        Such as ``label = 3 AND split IN ('train', 'extra')``; docs/views.md has the whole language.
+    timeout
+        Seconds to wait for the sidecar to answer at all; the evaluation takes as long as it takes.
+
+    Returns
+    -------
+    numpy.ndarray
+        Row numbers, ascending, int64.
+
+    Raises
+    ------
+    InvalidArgument
+        When the expression is none that may be evaluated, or does not fit the columns; the message says why.
+    NotFound
+        When the lease has ended, such as after a restart of the sidecar: open the version again.
+    Unavailable
+        When no sidecar answers, or the version was closed.
+    """
+    # Brings gRPC, which processes that only read never load.
+    from alluxio_lance.client.channel import Channel  # noqa: PLC0415
+    from alluxio_lance.v1 import selection_pb2 as pb  # noqa: PLC0415
+
+    lease = table.lease
+    # Raises when it was closed.
+    _ = lease.descriptors
+    with Channel.connect(lease.address, timeout) as channel, channel.speaking() as stubs:
+        answers = stubs.selection.Select(pb.SelectRequest(lease=lease.token, filter=filter))
+        parts = [np.frombuffer(answer.rows, "<u8") for answer in answers]
+    return np.concatenate([np.empty(0, np.uint64), *parts]).astype(np.int64)

@@ -1,0 +1,1 @@
+"""Which rows a view shows: numbers only, for any framework."""

@@ -1,0 +1,118 @@
+"""A version that is read window by window, and a reader's claim on it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from alluxio_lance.layout import Column, Layout
+from alluxio_lance.sidecar.fill.column import HotColumn
+from alluxio_lance.sidecar.reading import SharedReader
+from alluxio_lance.sidecar.resident import Resident
+from alluxio_lance.sidecar.units import Units
+from alluxio_lance.values import Version
+
+__all__ = ["Stream", "Streamed", "joined", "layout_of"]
+
+
+@dataclass(slots=True, eq=False)
+class Streamed:
+    """A version that is read window by window."""
+
+    version: Version
+    units: Units
+    reader: SharedReader
+    streams: int = 0
+    as_arrow: frozenset[str] = frozenset()
+    """Columns that were found to have lists with null items."""
+    growth: float = 1.0
+    """How many times more than planned units took at most: what rows of no fixed width take is only guessed."""
+    measured: bool = False
+    _planned: dict[tuple[int, frozenset[str], str], int] = field(default_factory=dict)
+    """What units take by plan: by their rows and column, since to plan takes longer than to look it up."""
+
+    def need(self, resident: Resident, names: Sequence[str]) -> int:
+        """Bytes that a load of columns of a unit will take."""
+        return int(sum(self._need(resident, name) for name in names) * self.growth)
+
+    def _need(self, resident: Resident, name: str) -> int:
+        plan = resident.plan
+        key = plan.num_rows, resident.key.as_arrow, name
+        if key not in self._planned:
+            self._planned[key] = plan.only([name]).need
+        return self._planned[key]
+
+    def measure(self, resident: Resident, columns: Sequence[HotColumn]) -> None:
+        """Learn from what a load took."""
+        planned = sum(self._need(resident, hot.column.name) for hot in columns)
+        self.growth = max(self.growth, sum(hot.bytes for hot in columns) / max(planned, 1))
+        self.measured = True
+
+
+class Stream:
+    """A reader's claim on a version that it reads window by window: what its lease holds, with no segment in it.
+
+    Attributes
+    ----------
+    layout
+        Its columns, without segments.
+    descriptors
+        None.
+    window_units
+        How many units a window may have so that two fit into the budget; at least 1.
+    """
+
+    __slots__ = ("_lock", "_release", "descriptors", "layout", "streamed", "units", "window_units")
+
+    def __init__(self, streamed: Streamed, units: Units, release: Callable[[], None]) -> None:
+        self.streamed = streamed
+        self.units = units
+        self.window_units = 1
+        self.layout = layout_of(streamed.version, units, (), [_empty(units, name) for name in units.names])
+        self.descriptors: tuple[int, ...] = ()
+        self._release: Callable[[], None] | None = release
+        self._lock = threading.Lock()
+
+    def release(self) -> None:
+        """Let the version go; a second call does nothing. Windows stay until they are released."""
+        with self._lock:
+            release, self._release = self._release, None
+        if release is not None:
+            release()
+
+
+def layout_of(version: Version, units: Units, numbers: Sequence[int], columns: Iterable[Column]) -> Layout:
+    """Describe a window; without units the whole version, with no rows in memory."""
+    return Layout(
+        type=version.type,
+        name=version.name,
+        semver=version.semver,
+        version=version.version,
+        branch=version.branch,
+        content_hash=version.content_hash,
+        num_rows=sum(units.plan.rows_of(number) for number in numbers) if numbers else version.num_rows,
+        shard_rows=units.rows,
+        columns=tuple(columns),
+    )
+
+
+def _empty(units: Units, name: str) -> Column:
+    plan = next(column for column in units.plan.columns if column.name == name)
+    return Column(
+        name=name,
+        kind=plan.shape.kind,
+        dtype=plan.shape.dtype,
+        shape=plan.shape.shape,
+        nullable=plan.field.nullable,
+        schema=plan.schema,
+    )
+
+
+def joined(units: Sequence[HotColumn]) -> Column:
+    """Describe one column of several units as one."""
+    return replace(
+        units[0].column,
+        null_count=sum(hot.column.null_count for hot in units),
+        segments=tuple(segment for hot in units for segment in hot.column.segments),
+    )

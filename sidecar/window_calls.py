@@ -1,0 +1,97 @@
+"""The threads in which windows are made hot, so that the door's own thread never waits for one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Final, Self
+
+import structlog
+
+from alluxio_lance.sidecar.resident import Hold
+from alluxio_lance.sidecar.windows import Asker, Stream, Windows
+
+__all__ = ["WindowCalls"]
+
+_log = structlog.get_logger(__name__)
+
+_MOST_WINDOWS: Final = 64
+"""Windows that are waited for at once; a further one is begun when one of them is hot."""
+_AHEAD: Final = 2
+"""Loads ahead at once: one reads while the other decodes."""
+
+
+class WindowCalls:
+    """Runs what readers ask for at the door.
+
+    Parameters
+    ----------
+    windows
+        The windows of this node.
+    """
+
+    def __init__(self, windows: Windows) -> None:
+        self._windows = windows
+        self._urgent = ThreadPoolExecutor(_MOST_WINDOWS, "window")
+        self._later = ThreadPoolExecutor(_AHEAD, "ahead")
+        self._owners: dict[int, set[str]] = {}
+        """Who asked ahead, by connection."""
+        self._lock = threading.Lock()
+
+    def window(
+        self, stream: Stream, numbers: Sequence[int], asker: Asker, answer: Callable[[Hold | BaseException], None]
+    ) -> None:
+        """Make a window hot and call ``answer`` from another thread, with the window or why there is none.
+
+        Raises
+        ------
+        InvalidArgument
+            When the units make no window.
+        """
+        stream.units.check(numbers)
+
+        def work() -> None:
+            try:
+                answer(self._windows.hold(stream, numbers, asker))
+            except BaseException as error:  # noqa: BLE001 - whoever waits is told, whatever it was
+                answer(error)
+
+        self._urgent.submit(work)
+
+    def ahead(self, stream: Stream, numbers: Sequence[int], asker: Asker, connection: int) -> None:
+        """Load units in the background, for as long as the connection is open; `InvalidArgument` as for `window`."""
+        stream.units.check(sorted(numbers))
+        with self._lock:
+            self._owners.setdefault(connection, set()).add(asker.owner)
+        self._later.submit(self._load, stream, numbers, asker)
+
+    def _load(self, stream: Stream, numbers: Sequence[int], asker: Asker) -> None:
+        try:
+            self._windows.ahead(stream, numbers, asker)
+        except Exception:  # noqa: BLE001 - nobody waits for it; the fault shows in the log
+            _log.exception("a load ahead failed", uri=stream.layout.uri)
+        if not asker.go_on():
+            # It hung up while this was loaded, perhaps after `leave`.
+            self._windows.forget(asker.owner)
+
+    def leave(self, connection: int) -> None:
+        """Note that a connection has ended: what it asked for ahead is wanted no more."""
+        with self._lock:
+            owners = self._owners.pop(connection, ())
+        for owner in owners:
+            self._windows.forget(owner)
+
+    def close(self) -> None:
+        """Wait for what is under way, which the end of residency cuts off; a second call does nothing."""
+        self._urgent.shutdown(cancel_futures=True)
+        self._later.shutdown(cancel_futures=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,181 @@
+"""Going through an epoch: which windows are held when, and what is asked for ahead.
+
+The windows here are lists of row numbers, so that it can be seen what is held; the datasets' tests read real ones.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from alluxio_lance.client.epochs.cursor import Cursor, resident_cursor, streamed_cursor
+from alluxio_lance.client.epochs.plan import EpochPlan
+from alluxio_lance.client.epochs.share import Share
+from alluxio_lance.errors import Unavailable
+
+UNIT = 10
+
+
+class Held:
+    """Stands for the table of a window: it knows its rows and whether it is held."""
+
+    def __init__(self, source: Source, rows: np.ndarray) -> None:
+        self.source, self.numbers = source, rows
+        source.held.append(self)
+
+    def close(self) -> None:
+        """Let go."""
+        self.source.held.remove(self)
+        self.source.let_go()
+
+
+class Source:
+    """Stands for a streamed version: it counts what is held, and remembers what it was asked for."""
+
+    def __init__(self, rows: int, *, ended: bool = False) -> None:
+        self.rows, self.ended = rows, ended
+        self.held: list[Held] = []
+        self.most = 0
+        self.opened: list[list[int]] = []
+        self.hints: list[list[int]] = []
+        self.let_go: Callable[[], None] = lambda: None
+
+    def window(self, units: Sequence[int]) -> Any:
+        """Hold units."""
+        self.opened.append(list(units))
+        numbers = [row for unit in units for row in range(unit * UNIT, min((unit + 1) * UNIT, self.rows))]
+        made = Held(self, np.array(numbers))
+        self.most = max(self.most, len(self.held))
+        return made
+
+    def ahead(self, units: Sequence[int]) -> None:
+        """Remember a hint."""
+        if self.ended:
+            raise Unavailable("the sidecar is gone", what="sidecar")
+        self.hints.append(list(units))
+
+
+def plan(*, shuffle: bool = True) -> EpochPlan:
+    """Make a plan of 10 units, of which the last is short, in windows of 3, 2, 3 and 2 units at most."""
+    return EpochPlan("ab" * 32, 95, UNIT, 3, shuffle=shuffle, seed=3, epoch=0)
+
+
+def read(cursor: Cursor, batches: Sequence[np.ndarray]) -> list[list[int]]:
+    """Read batches as a dataset does."""
+    found = []
+    for number, positions in enumerate(batches):
+        found.append([int(row) for table, rows in cursor.pieces(positions) for row in table.numbers[rows]])
+        cursor.rest(batches[number + 1] if number + 1 < len(batches) else None)
+    return found
+
+
+def batches(size: int, **share: Any) -> list[np.ndarray]:
+    """Cut the order into batches."""
+    whole = Share(
+        **{"rows": 95, "start": 0, "batch_size": size, "rank": 0, "world_size": 1, "drop_last": False, **share}
+    )
+    return [whole.positions(number) for number in range(whole.batches)]
+
+
+@pytest.mark.parametrize("size", [1, 7, 30, 64, 95])
+@pytest.mark.parametrize("patience", [None, 0, 60])
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_one_window_is_held_at_a_time(size, patience, shuffle):
+    """Whatever the batches, they are the plan's, and the window before is let go before the next one is wanted."""
+    the_plan, source = plan(shuffle=shuffle), Source(95)
+    cursor = streamed_cursor(the_plan, source, patience=patience)
+    wanted = [the_plan.row_numbers(window, the_plan.order(window)) for window in the_plan.windows]
+    found = read(cursor, batches(size))
+    assert [row for batch in found for row in batch] == np.concatenate(wanted).tolist()
+    assert source.most == 1
+    assert source.held == []
+    units = [window.units.tolist() for window in the_plan.windows]
+    assert source.hints == units[1:]
+    if patience != 0:
+        assert source.opened == units
+
+
+def test_nothing_is_held_between_batches_that_may_not():
+    """Where windows are small the window is let go after each batch, and hints are given once."""
+    source = Source(95)
+    cursor = streamed_cursor(plan(), source, patience=0)
+    cuts = batches(7)
+    for number, positions in enumerate(cuts):
+        for table, rows in cursor.pieces(positions):
+            assert len(table.numbers[rows]) > 0
+        cursor.rest(cuts[number + 1] if number + 1 < len(cuts) else None)
+        assert source.held == []
+    assert len(source.hints) == len(plan().windows) - 1
+
+
+def test_a_window_is_held_while_it_is_needed():
+    """Between two batches of the same window it stays; before the last batch is handed out it is let go."""
+    source = Source(95)
+    cursor = streamed_cursor(plan(), source, patience=None)
+    cuts = batches(10)
+    list(cursor.pieces(cuts[0]))
+    cursor.rest(cuts[1])
+    assert len(source.held) == 1
+    first = plan().windows[0].rows
+    cursor.rest(np.array([first]))
+    assert source.held == []
+
+
+def test_a_window_that_nobody_reads_is_let_go():
+    """Out of patience, a window is let go while its reader waits for its turn, and taken again afterwards."""
+    source = Source(95)
+    gone = threading.Event()
+    source.let_go = gone.set
+    cursor = streamed_cursor(plan(), source, patience=0.001)
+    cuts = batches(10)
+    before = [int(row) for table, rows in cursor.pieces(cuts[0]) for row in table.numbers[rows]]
+    cursor.rest(cuts[1])
+    assert gone.wait(60)
+    after = read(cursor, cuts[1:])
+    the_plan = plan()
+    wanted = [the_plan.row_numbers(window, the_plan.order(window)) for window in the_plan.windows]
+    assert [*before, *(row for batch in after for row in batch)] == np.concatenate(wanted).tolist()
+    assert source.held == []
+
+
+def test_rows_that_come_twice_are_in_the_window_that_is_held():
+    """What makes ranks even is taken from the end of the order, and costs no window again."""
+    source = Source(95)
+    cuts = batches(7, rank=2, world_size=3)
+    found = read(streamed_cursor(plan(), source, patience=None), cuts)
+    assert len(found[-1]) == len(cuts[-1]) == 4
+    assert cuts[-1].tolist() == [92, 93, 94, 94]
+    assert source.opened == [window.units.tolist() for window in plan().windows]
+
+
+def test_a_broken_iteration_holds_nothing():
+    """Closed in the middle, a cursor lets its window go."""
+    source = Source(95)
+    cursor = streamed_cursor(plan(), source, patience=None)
+    next(cursor.pieces(np.arange(5)))
+    cursor.close()
+    assert source.held == []
+
+
+def test_a_hint_that_nobody_hears():
+    """A sidecar that ended is told by the next window, not by the hint: what is held is read to its end."""
+    source = Source(95, ended=True)
+    found = read(streamed_cursor(plan(), source, patience=None), batches(95))
+    assert len(found[0]) == 95
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_in_memory_any_plan_can_be_followed(shuffle):
+    """A rank that has everything reads the order of one that reads in windows."""
+
+    class Whole:
+        numbers = np.arange(95)
+
+    the_plan = plan(shuffle=shuffle)
+    found = read(resident_cursor(the_plan, Whole()), batches(7))  # type: ignore[arg-type]
+    wanted = [the_plan.row_numbers(window, the_plan.order(window)) for window in the_plan.windows]
+    assert [row for batch in found for row in batch] == np.concatenate(wanted).tolist()

@@ -1,0 +1,78 @@
+"""The state that goes into a checkpoint: plain values, and refused where it does not belong."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from alluxio_lance.client.epochs.state import Start, State, WorkerShare
+from alluxio_lance.errors import Conflict, InvalidArgument
+from alluxio_lance.layout import Layout
+
+LAYOUT = Layout(
+    type="datasets",
+    name="a/b",
+    semver="1.2.0",
+    version=3,
+    content_hash="ab" * 32,
+    num_rows=100,
+    shard_rows=4096,
+    columns=(),
+)
+START = Start(epoch=2, position=30, seed=5, unit_rows=10, window_units=4)
+GOOD: dict[str, Any] = State.of(LAYOUT, shuffle=True, start=START).to_dict()
+
+
+def test_it_goes_through_json():
+    """Everything is text, numbers and booleans, and comes back as it was."""
+    share = WorkerShare(id=1, workers=2, rank=0, world_size=1, batch_size=8, batches=3)
+    for state in (State.of(LAYOUT, True, START), State.of(LAYOUT, False, START, share)):
+        assert State.from_dict(json.loads(json.dumps(state.to_dict()))) == state
+    assert GOOD["semver"] == "1.2.0"
+    assert GOOD["uri"] == "alluxio://datasets/a/b@1.2.0"
+    assert (GOOD["epoch"], GOOD["position"], GOOD["window_units"]) == (2, 30, 4)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": 2}, "format 1"),
+        ({"format": None}, "format 1"),
+        ({"position": 101}, "cannot be"),
+        ({"position": -1}, "cannot be"),
+        ({"epoch": -1}, "cannot be"),
+        ({"unit_rows": 0}, "cannot be"),
+        ({"window_units": 0}, "cannot be"),
+        ({"seed": "x"}, "damaged"),
+        ({"worker": {"id": 1}}, "damaged"),
+        ({"worker": 3}, "damaged"),
+    ],
+)
+def test_what_is_no_state_is_refused(change, message):
+    """Damage is said where it is read, and not found in the middle of an epoch."""
+    with pytest.raises(InvalidArgument, match=message):
+        State.from_dict({**GOOD, **change})
+
+
+@pytest.mark.parametrize("missing", [name for name in GOOD if name != "semver"])
+def test_what_is_incomplete_is_refused(missing):
+    """No field is guessed."""
+    with pytest.raises(InvalidArgument, match=r"format 1|incomplete"):
+        State.from_dict({name: value for name, value in GOOD.items() if name != missing})
+
+
+def test_a_state_of_another_version_says_which_one_to_open():
+    """The sentence has the URI that the state belongs to."""
+    state = State.from_dict({**GOOD, "content_hash": "cd" * 32, "uri": "alluxio://datasets/a/b@1.1.0"})
+    with pytest.raises(Conflict, match=r"open alluxio://datasets/a/b@1\.1\.0 to go on") as caught:
+        state.check(LAYOUT, shuffle=True)
+    assert caught.value.details["uri"] == "alluxio://datasets/a/b@1.1.0"
+
+
+def test_a_state_of_another_kind_of_order_is_refused():
+    """A place in a shuffled order says nothing in the order of the rows."""
+    State.from_dict(GOOD).check(LAYOUT, shuffle=True)
+    with pytest.raises(InvalidArgument, match="shuffle=True"):
+        State.from_dict(GOOD).check(LAYOUT, shuffle=False)
