@@ -35,6 +35,8 @@ from alluxio_lance.client.arena import Arena, arena_statistics
 
 ROUND_LIMIT_S = 90
 """Longer than any round: what takes so long waits for somebody who will not come."""
+ENDING_S = 20
+"""For a worker that torch terminated, and did not wait for."""
 METHODS = {"fork": 16, "forkserver": 3, "spawn": 1}
 ARENAS = (None, None, 8 << 20)
 """Bytes: the small one is full at once when batches are held."""
@@ -159,15 +161,25 @@ class Soak:
     def look(self, what: str) -> None:
         """Nothing is in use and nothing is left."""
         gc.collect()
+        left = self.strangers()
+        deadline = time.monotonic() + ENDING_S
+        while left and time.monotonic() < deadline:
+            time.sleep(0.05)
+            left = self.strangers()
+        assert not left, f"processes left: {left}, {what}"
         found = arena_statistics()
         assert (found.filling, found.in_flight, found.held) == (0, 0, 0), f"slots lost: {found}, {what}"
-        known = {self.switch.pid, os.getpid(), *helpers()}
-        left = [child for child in psutil.Process().children(recursive=True) if child.pid not in known]
-        assert not left, f"processes left: {left}, {what}"
         descriptors = opened()
         if self.descriptors is not None:
             more = descriptors - self.descriptors
             assert not more, f"descriptors left: {dict(more)}, {what}"
+
+    def strangers(self) -> list[psutil.Process]:
+        """Find processes below this one that no round should leave."""
+        # Reaps those that have ended, which torch does not for a worker that it terminated.
+        multiprocessing.active_children()
+        known = {self.switch.pid, os.getpid(), *helpers()}
+        return [child for child in psutil.Process().children(recursive=True) if child.pid not in known]
 
     def settle(self) -> None:
         """Use each start method once: what multiprocessing keeps open for good is no leak."""

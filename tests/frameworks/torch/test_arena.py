@@ -9,6 +9,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -34,11 +35,19 @@ BATCH = 3000
 """Rows of 48 bytes: more than what is copied out where it arrives."""
 
 
-def in_use() -> tuple[int, int, int]:
-    """Say how many slots are being filled, are on their way, and are held."""
+def in_use(patience: float = 20.0) -> tuple[int, int, int]:
+    """Say how many slots are being filled, are on their way, and are held: none, or those that are left in the end.
+
+    Torch does not wait for a worker that it has terminated.
+    """
     gc.collect()
-    found = arena_statistics()
-    return found.filling, found.in_flight, found.held
+    deadline = time.monotonic() + patience
+    while True:
+        found = arena_statistics()
+        left = found.filling, found.in_flight, found.held
+        if not any(left) or time.monotonic() > deadline:
+            return left
+        time.sleep(0.05)
 
 
 @pytest.fixture
