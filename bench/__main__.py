@@ -21,11 +21,13 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m alluxio_lance.bench",
         description="alluxio-lance beside the peers, and alone: tables, plots, JSON.",
     )
-    made.add_argument("--only", nargs="+", metavar="PART", help=f"some of: {', '.join([WAYS_PART, *PARTS])}")
-    made.add_argument("--ways", nargs="+", metavar="WAY", help=f"some of: {', '.join(WAYS)}")
+    made.add_argument(
+        "--only", nargs="+", action="extend", metavar="PART", help=f"some of: {', '.join([WAYS_PART, *PARTS])}"
+    )
+    made.add_argument("--ways", nargs="+", action="extend", metavar="WAY", help=f"some of: {', '.join(WAYS)}")
     made.add_argument("--rows", type=int)
     made.add_argument("--batch-size", type=int, default=256)
-    made.add_argument("--workers", type=int, nargs="+", default=[0, 2])
+    made.add_argument("--workers", type=int, nargs="+", action="extend", help="0 and 2 by default")
     made.add_argument("--repetitions", type=int)
     made.add_argument("--epochs", type=int, default=3)
     made.add_argument("--quick", action="store_true", help="fewer rows and repetitions: does everything work?")
@@ -39,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Run with the arguments of a command line and return its exit code."""
     options = vars(parser().parse_args(arguments))
+    options["workers"] = options["workers"] or (0, 2)
     try:
         return 0 if run_all(**options) else 1
     except AlluxioLanceError as error:

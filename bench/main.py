@@ -61,6 +61,10 @@ def run_all(
         As `run`.
     """
     parts = chosen_parts([WAYS] if only is None and ways is not None else only)
+    if ways and WAYS not in parts:
+        raise InvalidArgument(
+            f"ways are measured by the part {WAYS}, which is not among {', '.join(parts)}: name it, too"
+        )
     plotting()
     console, ok = console or Console(), True
     if WAYS in parts:

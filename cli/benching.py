@@ -31,17 +31,18 @@ def bench(
     ] = None,
     quick: Annotated[bool, Option("--quick", help="Show that it works, with less of everything.")] = False,
     rows: Annotated[
-        int | None, Option("--rows", help="20,000 by default, 4,096 with --quick; 12 KiB each.", show_default=False)
+        int | None,
+        Option("--rows", help="Of the ways: 20,000 by default, 4,096 with --quick; 12 KiB each.", show_default=False),
     ] = None,
-    batch_size: Annotated[int, Option("--batch-size", help="Rows of a batch.")] = 256,
+    batch_size: Annotated[int, Option("--batch-size", help="Rows of a batch of the ways.")] = 256,
     workers: Annotated[
         list[int] | None,
-        Option("--workers", help="DataLoader workers; repeat it. 0 and 2 by default.", show_default=False),
+        Option("--workers", help="DataLoader workers of the ways; repeat it. 0 and 2 by default.", show_default=False),
     ] = None,
     repetitions: Annotated[
         int | None, Option("--repetitions", help="5 by default, 2 with --quick.", show_default=False)
     ] = None,
-    epochs: Annotated[int, Option("--epochs", help="Epochs in each repetition.")] = 3,
+    epochs: Annotated[int, Option("--epochs", help="Epochs of the ways in each repetition.")] = 3,
     seed: Annotated[int, Option("--seed", help="Of the order of rows.")] = 0,
     no_install: Annotated[bool, Option("--no-install", help="Leave out peers that are not installed.")] = False,
     out: Annotated[Path, Option("--out", metavar="DIR", help="For the table and the plots.")] = Path("bench/results"),

@@ -68,7 +68,10 @@ def prefetch(
 
 @cache.command()
 def evict(context: Context, resource: Selected, as_json: Json = False) -> None:
-    """Drop a version from shared memory; refused while somebody reads it."""
+    """Drop a version from shared memory; refused while somebody reads it.
+
+    Of a version that is read window by window, what nobody holds is dropped.
+    """
     session, uri = session_of(context), str(target(resource))
     with session.cache() as node:
         freed = node.evict(uri)

@@ -49,7 +49,8 @@ class Connections:
     def _adopt(self, first: Door) -> None:
         self._first = first
         self._idle: list[Door] = []
-        self._lock = threading.Lock()
+        # The collector may end a forgotten window, which gives its connection back, while this thread takes one.
+        self._lock = threading.RLock()
         self._owner = os.getpid()
 
     @classmethod

@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from alluxio_lance.address import Address
-from alluxio_lance.errors import Internal, Unavailable, from_wire
+from alluxio_lance.errors import Internal, InvalidArgument, Unavailable, from_wire
 from alluxio_lance.layout import ColumnKind, Pages, Region, Segment
 
 __all__ = ["Activated", "Door", "Window"]
@@ -27,6 +27,7 @@ __all__ = ["Activated", "Door", "Window"]
 _PROTOCOL: Final = 1
 _LARGEST_PACKET: Final = 64 << 10
 _MOST_DESCRIPTORS: Final = 128
+_CUT_SHORT: Final = socket.MSG_TRUNC | socket.MSG_CTRUNC
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,13 +171,14 @@ class Door:
         """
         with self._speaking():
             received: list[int] = []
+            pieces: list[dict[str, Any]] = []
             patience = self._socket.gettimeout()
             # A load takes as long as it takes; a sidecar that dies meanwhile is noticed at once.
             self._socket.settimeout(None)
             try:
                 request = {"op": "window", "lease": lease, "units": list(units)}
                 reply, descriptors = _ask(self._socket, self._address, request)
-                pieces = [reply]
+                pieces.append(reply)
                 received += descriptors
                 while _checked_piece(reply, descriptors)["more"]:
                     reply, descriptors = _hear(self._socket, self._address)
@@ -185,6 +187,9 @@ class Door:
                 return _window(pieces, received)
             except BaseException:
                 _close_all(received)
+                if pieces:
+                    # The sidecar holds the window, and the rest of it would be taken for the next reply.
+                    self.close()
                 raise
             finally:
                 if not self.closed:
@@ -307,8 +312,13 @@ def _gone(address: Address, why: str) -> Unavailable:
 
 
 def _ask(connection: socket.socket, address: Address, request: Mapping[str, Any]) -> tuple[dict[str, Any], list[int]]:
+    packet = json.dumps(request).encode()
+    if len(packet) > _LARGEST_PACKET:
+        raise InvalidArgument(
+            f"a request to the door has {len(packet)} bytes and may have {_LARGEST_PACKET} - ask for fewer units at once"
+        )
     try:
-        connection.send(json.dumps(request).encode())
+        connection.send(packet)
     except TimeoutError as error:
         connection.close()
         raise _gone(address, "takes no request") from error
@@ -335,6 +345,9 @@ def _hear(connection: socket.socket, address: Address) -> tuple[dict[str, Any], 
         return _parsed(data, flags, address), descriptors
     except BaseException:
         _close_all(descriptors)
+        if flags & _CUT_SHORT:
+            # What the sidecar gave us with it stays ours until the connection ends, and more packets may follow.
+            connection.close()
         raise
 
 
@@ -349,7 +362,7 @@ def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
 def _parsed(data: bytes, flags: int, address: Address) -> dict[str, Any]:
     if not data:
         raise _gone(address, "has gone")
-    if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+    if flags & _CUT_SHORT:
         raise Unavailable(
             f"a packet from {address.door} was cut short - this process may have no free descriptors; raise `ulimit -n`",
             what="descriptors",

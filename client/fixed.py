@@ -24,7 +24,7 @@ _VIEWED_ROW: Final = 128 << 10
 _SHARED: Final = 2 << 20
 """Below this a second thread never helps."""
 _POPULATE_AFTER: Final = 64
-"""The page tables are filled in one go once a 64th of the column was gathered: then the rest will be, too."""
+"""The page tables are filled in one go when a 64th of the column was gathered before: then the rest will be, too."""
 
 
 class FixedColumn:
@@ -49,6 +49,7 @@ class FixedColumn:
         self._counters = counters
         self._whole: tuple[Mapping, npt.NDArray[Any]] | None = None
         self._gathered = 0
+        self._populated = False
 
     @property
     def array(self) -> npt.NDArray[Any]:
@@ -133,7 +134,8 @@ class FixedColumn:
         return np.ndarray((rows, *self.element.shape), self.element.stored, memory, offset)
 
     def _prefault(self, coming: int) -> None:
-        whole = self.rows * self._row_bytes
         before, self._gathered = self._gathered, self._gathered + coming
-        if before * _POPULATE_AFTER < whole <= self._gathered * _POPULATE_AFTER:
+        # What came before counts, not what comes now: the first batch of a new version does not wait for all of it.
+        if before and not self._populated and before * _POPULATE_AFTER >= self.rows * self._row_bytes:
+            self._populated = True
             self._mapped()[0].populate()

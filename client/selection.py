@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from alluxio_lance.errors import InvalidArgument
+
 if TYPE_CHECKING:
     from alluxio_lance.client.table import Table
 
@@ -50,6 +52,10 @@ def selected_rows(table: Table, filter: str, *, timeout: float = 10.0) -> npt.ND
     # Raises when it was closed.
     _ = lease.descriptors
     with Channel.connect(lease.address, timeout) as channel, channel.speaking() as stubs:
-        answers = stubs.selection.Select(pb.SelectRequest(lease=lease.token, filter=filter))
+        try:
+            request = pb.SelectRequest(lease=lease.token, filter=filter)
+        except TypeError as error:
+            raise InvalidArgument(f"a filter is an expression in SQL, such as label = 3, and not {filter!r}") from error
+        answers = stubs.selection.Select(request)
         parts = [np.frombuffer(answer.rows, "<u8") for answer in answers]
     return np.concatenate([np.empty(0, np.uint64), *parts]).astype(np.int64)

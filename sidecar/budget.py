@@ -163,10 +163,11 @@ class Budget:
     def refusal(self, need: int) -> NoSpace:
         """Make the error that says what does not fit where."""
         available = self._available()
+        # What is larger than the budget fits into no emptier one.
+        remedy = ", or make room with `alluxio-lance cache evict`" if need <= self.limit else ""
         return NoSpace(
             f"{size_text(need)} of shared memory are needed, but of the budget of {size_text(self.limit)} {size_text(self._used)} "
-            f"are used, and the host has {size_text(available)} free - raise ALLUXIO_LANCE_MEMORY_BUDGET, or make room with "
-            "`alluxio-lance cache evict`",
+            f"are used, and the host has {size_text(available)} free - raise ALLUXIO_LANCE_MEMORY_BUDGET{remedy}",
             budget=self.limit,
             need=need,
             used=self._used,

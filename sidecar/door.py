@@ -23,7 +23,7 @@ from typing import Any, Final, Protocol, Self
 import structlog
 
 from alluxio_lance.address import Address
-from alluxio_lance.errors import AlluxioLanceError, InvalidArgument, NotFound, PermissionDenied
+from alluxio_lance.errors import AlluxioLanceError, Internal, InvalidArgument, NotFound, PermissionDenied
 from alluxio_lance.lifecycle.uri import parse_name
 from alluxio_lance.sidecar.connections import MOST_DESCRIPTORS, Connection, Gone, refuse_crowd
 from alluxio_lance.sidecar.lease import Attachment
@@ -40,6 +40,10 @@ _log = structlog.get_logger(__name__)
 
 _PROTOCOL: Final = 1
 _BACKLOG: Final = 1024
+_AT_ONCE: Final = 64
+"""Connections that are accepted before the others are attended to."""
+_MOST_STRANGERS: Final = 64
+"""Connections of users who may not connect that wait to be told so; further ones are closed without a word."""
 _PAUSE: Final = 0.05
 """Seconds until the door tries again what the kernel refused for lack of descriptors."""
 _SPARE: Final = 0.5
@@ -218,9 +222,9 @@ class Door:
     # -- connections -----------------------------------------------------------------------------------------------
 
     def _accept(self) -> None:
-        while True:
+        for _ in range(_AT_ONCE):
             try:
-                channel, _ = self._listener.accept()
+                channel = self._listener.accept()[0]
             except BlockingIOError:
                 return
             except OSError as error:
@@ -233,8 +237,18 @@ class Door:
                 continue  # the caller hung up before it was accepted
             self._count += 1
             connection = Connection(self._count, channel)
+            if self._too_many_strangers(connection):
+                connection.close()
+                continue
             self._connections[connection.number] = connection
             self._selector.register(connection, selectors.EVENT_READ, connection)
+
+    def _too_many_strangers(self, newcomer: Connection) -> bool:
+        """Say whether to close a connection: those who never say hello must not leave nobody else any room."""
+        if self._peers.serves(newcomer.uid):
+            return False
+        strangers = sum(not self._peers.serves(connection.uid) for connection in self._connections.values())
+        return strangers >= _MOST_STRANGERS
 
     def _attend(self, connection: Connection, events: int) -> None:
         try:
@@ -405,6 +419,9 @@ class Door:
                 self._sees(peer, name.type, name.name)
             except AlluxioLanceError as error:
                 answer = error
+            except Exception:  # noqa: BLE001 - the thread that announces to all must not end with one question
+                _log.exception("a subscription at the door failed")
+                answer = Internal("whether this may be subscribed to could not be found out - see the sidecar's log")
             self._post(lambda: self._subscribed(connection, name.type, name.name, answer))
 
         self._announcements.ask(name.type, name.name, answered)

@@ -193,10 +193,14 @@ class Memfd:
     def seal(self, length: int) -> None:
         """Cut to ``length`` bytes and seal: no write, no growth, no shrinking, no further seal, by nobody.
 
+        The descriptor reads only from then on.
+
         Raises
         ------
         Internal
             When the length is not whole pages, or a writable mapping of it does not go away.
+        Unavailable
+            When this process may not open one file more.
         """
         if self.pages is Pages.HUGE and length % HUGE_PAGE:
             raise Internal(f"{self.name}: {length} bytes are no whole huge pages - please report it")
@@ -211,8 +215,18 @@ class Memfd:
                 # Pages under direct I/O or vmsplice by somebody else count as writers until they are let go.
                 time.sleep(0.001 * attempt)
             else:
+                self._reopen()
                 return
         raise Internal(f"{self.name} cannot be sealed: something keeps a writable mapping of it - please report it")
+
+    def _reopen(self) -> None:
+        """Go on with a descriptor for reading only: kernels before 6.7 map nothing sealed through one that may write."""
+        with memory_faults(self.name, 0):
+            reading = os.open(f"/proc/self/fd/{self.fd}", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.dup2(reading, self.fd, inheritable=False)
+        finally:
+            os.close(reading)
 
     @property
     def allocated(self) -> int:

@@ -66,6 +66,10 @@ class Peers:
         self._shown: dict[str, str] = {}
         self._lock = threading.Lock()
 
+    def serves(self, uid: int) -> bool:
+        """Say whether a user may connect."""
+        return uid in self._allowed
+
     def enter(self, pid: int, uid: int) -> Peer:
         """Begin a session for a process.
 
@@ -74,7 +78,7 @@ class Peers:
         PermissionDenied
             When its user may not connect.
         """
-        if uid not in self._allowed:
+        if not self.serves(uid):
             raise PermissionDenied(
                 f"the sidecar of user {name_of(os.geteuid())} does not serve {name_of(uid)} - ask its owner to name "
                 "that user in allow_users (ALLUXIO_LANCE_ALLOW_USERS)"

@@ -57,7 +57,10 @@ class SharedReader:
         self._open = opened
         self._current: _Shared | None = None
         self._closed = False
+        self._turn = threading.Lock()
+        """Held by who opens it, which may take as long as the store lets it wait."""
         self._lock = threading.Lock()
+        """Held for a moment only: nobody who closes this waits for the store."""
 
     @contextmanager
     def reading(self) -> Iterator[TableReader]:
@@ -68,11 +71,7 @@ class SharedReader:
         Unavailable
             When this was closed.
         """
-        with self._lock:
-            if self._closed:
-                raise Unavailable("the version was closed before it was read - open it again", what="lease")
-            shared = self._current = self._current or _Shared(self._open())
-            shared.users += 1
+        shared = self._use()
         try:
             yield shared.reader
         except BaseException:
@@ -85,8 +84,28 @@ class SharedReader:
                 shared.users -= 1
                 shared.close_if_unused()
 
+    def _use(self) -> _Shared:
+        with self._turn:
+            return self._opened() or self._adopt(self._open())
+
+    def _opened(self) -> _Shared | None:
+        with self._lock:
+            if self._closed:
+                raise _closed()
+            if self._current is not None:
+                self._current.users += 1
+            return self._current
+
+    def _adopt(self, reader: TableReader) -> _Shared:
+        with self._lock:
+            if not self._closed:
+                self._current = _Shared(reader, users=1)
+                return self._current
+        reader.close()
+        raise _closed()
+
     def close(self) -> None:
-        """Close it as soon as nobody reads from it; a second call does nothing."""
+        """Close it as soon as nobody reads from it, without waiting for that; a second call does nothing."""
         with self._lock:
             self._closed = True
             shared, self._current = self._current, None
@@ -198,6 +217,10 @@ class StoredVersions:
         if location is None:
             raise _deleted(version)
         return self._store.branch_location(location, version.branch)
+
+
+def _closed() -> Unavailable:
+    return Unavailable("the version was closed before it was read - open it again", what="lease")
 
 
 def _deleted(version: Version) -> NotFound:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Callable, Collection
 from typing import Final
 
@@ -17,6 +18,8 @@ _Semver = tuple[str, str, str | None]
 
 _ORDER: Final = (Role.CACHED, Role.PREVIOUS, Role.ACTIVE)
 """Which role goes first when room is needed; leased versions never go."""
+_SEGMENTS: Final = 3 / 8
+"""The share of this process' descriptors that segments may take; connections may take half, files need some, too."""
 
 
 class Shelf:
@@ -148,6 +151,24 @@ class Shelf:
             shortage -= self.drop(victim)
         self._budget.reserve(need, huge=huge)
 
+    def make_descriptors(self, newcomers: Collection[Resident], need: int) -> None:
+        """Drop units that nobody reads, the least wanted first, until so many more descriptors fit.
+
+        Units of narrow columns take many before they take much memory. When too few may go the kernel refuses the load.
+        """
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if limit == resource.RLIM_INFINITY:
+            return
+        excess = sum(map(_descriptors, self.residents.values())) + need - int(limit * _SEGMENTS)
+        if excess <= 0:
+            return
+        for victim in self._victims(newcomers, for_later=False):
+            if victim.is_unit:
+                excess -= _descriptors(victim)
+                self.drop(victim)
+            if excess <= 0:
+                return
+
     def _victims(self, newcomers: Collection[Resident], *, for_later: bool) -> list[Resident]:
         """List what may go for others, the first to go first."""
         spared = {resident.key for resident in newcomers}
@@ -167,3 +188,7 @@ class Shelf:
     def _worth(self, resident: Resident) -> Role:
         """Say what a version counts as when room is needed: units are read once and go first, whatever they are of."""
         return Role.CACHED if resident.is_unit else self.role(resident)
+
+
+def _descriptors(resident: Resident) -> int:
+    return sum(len(column.descriptors) for column in resident.columns.values())

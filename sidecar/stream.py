@@ -26,15 +26,14 @@ class Streamed:
     streams: int = 0
     as_arrow: frozenset[str] = frozenset()
     """Columns that were found to have lists with null items."""
-    growth: float = 1.0
-    """How many times more than planned units took at most: what rows of no fixed width take is only guessed."""
-    measured: bool = False
+    growth: dict[str, float] = field(default_factory=dict)
+    """By column, how many times more than planned its units took at most: without a fixed width that is only guessed."""
     _planned: dict[tuple[int, frozenset[str], str], int] = field(default_factory=dict)
     """What units take by plan: by their rows and column, since to plan takes longer than to look it up."""
 
     def need(self, resident: Resident, names: Sequence[str]) -> int:
         """Bytes that a load of columns of a unit will take."""
-        return int(sum(self._need(resident, name) for name in names) * self.growth)
+        return int(sum(self._need(resident, name) * self.growth.get(name, 1.0) for name in names))
 
     def _need(self, resident: Resident, name: str) -> int:
         plan = resident.plan
@@ -45,9 +44,14 @@ class Streamed:
 
     def measure(self, resident: Resident, columns: Sequence[HotColumn]) -> None:
         """Learn from what a load took."""
-        planned = sum(self._need(resident, hot.column.name) for hot in columns)
-        self.growth = max(self.growth, sum(hot.bytes for hot in columns) / max(planned, 1))
-        self.measured = True
+        for hot in columns:
+            name = hot.column.name
+            found = hot.bytes / max(self._need(resident, name), 1)
+            self.growth[name] = max(self.growth.get(name, 1.0), found)
+
+    def expected(self, units: Units) -> int:
+        """Bytes that one whole unit will probably take."""
+        return int(sum(units.only([name]).need() * self.growth.get(name, 1.0) for name in units.names))
 
 
 class Stream:
@@ -60,7 +64,7 @@ class Stream:
     descriptors
         None.
     window_units
-        How many units a window may have so that two fit into the budget; at least 1.
+        How many units a window may have so that two fit into the budget; at least 1, and not more than fit a packet.
     """
 
     __slots__ = ("_lock", "_release", "descriptors", "layout", "streamed", "units", "window_units")

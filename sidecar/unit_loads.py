@@ -47,7 +47,8 @@ class UnitLoads:
 
     def _load_group(self, claim: Claim, group: Sequence[Resident], names: Sequence[str]) -> None:
         streamed, started = claim.streamed, time.monotonic()
-        by_number = {number: one for number, one in zip(claim.numbers, claim.residents, strict=True) if one in group}
+        wanted = set(group)
+        by_number = {number: one for number, one in zip(claim.numbers, claim.residents, strict=True) if one in wanted}
         loads = [claim.loads[one] for one in group]
         self._loading.load_units(
             UnitWish(

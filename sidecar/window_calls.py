@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
@@ -21,6 +22,8 @@ _MOST_WINDOWS: Final = 64
 """Windows that are waited for at once; a further one is begun when one of them is hot."""
 _AHEAD: Final = 2
 """Loads ahead at once: one reads while the other decodes."""
+_MOST_ASKED: Final = 16
+"""Requests of one connection that wait to be loaded ahead; further ones come to nothing, as without room."""
 
 
 class WindowCalls:
@@ -38,6 +41,8 @@ class WindowCalls:
         self._later = ThreadPoolExecutor(_AHEAD, "ahead")
         self._owners: dict[int, set[str]] = {}
         """Who asked ahead, by connection."""
+        self._asked: Counter[int] = Counter()
+        """What was asked ahead and is not loaded yet, by connection."""
         self._lock = threading.Lock()
 
     def window(
@@ -64,14 +69,22 @@ class WindowCalls:
         """Load units in the background, for as long as the connection is open; `InvalidArgument` as for `window`."""
         stream.units.check(sorted(numbers))
         with self._lock:
+            if self._asked[connection] >= _MOST_ASKED:
+                return
+            self._asked[connection] += 1
             self._owners.setdefault(connection, set()).add(asker.owner)
-        self._later.submit(self._load, stream, numbers, asker)
+        self._later.submit(self._load, stream, numbers, asker, connection)
 
-    def _load(self, stream: Stream, numbers: Sequence[int], asker: Asker) -> None:
+    def _load(self, stream: Stream, numbers: Sequence[int], asker: Asker, connection: int) -> None:
         try:
             self._windows.ahead(stream, numbers, asker)
         except Exception:  # noqa: BLE001 - nobody waits for it; the fault shows in the log
             _log.exception("a load ahead failed", uri=stream.layout.uri)
+        finally:
+            with self._lock:
+                self._asked[connection] -= 1
+                if not self._asked[connection]:
+                    del self._asked[connection]
         if not asker.go_on():
             # It hung up while this was loaded, perhaps after `leave`.
             self._windows.forget(asker.owner)

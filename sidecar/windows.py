@@ -39,6 +39,8 @@ _AGAIN: Final = 0.2
 """Seconds between two looks whether its reader still waits."""
 _AT_ONCE: Final = 8
 """Units that are asked for ahead and loaded at once: between two such steps it is seen whether they are still wanted."""
+_MOST_UNITS: Final = 4096
+"""Units of a window that is not asked for otherwise: 32 GiB of the widest column, and their numbers fit into a packet."""
 _WINDOWS: Final = 2
 """Windows of one reader that the budget has room for: the one that is read, and the next one."""
 
@@ -96,12 +98,11 @@ class Windows:
         """
         stream = self._begin_stream(version, columns)
         try:
-            fixed = all(column.shape.kind is ColumnKind.FIXED for column in stream.units.plan.columns)
-            if stream.units.count and not fixed and not stream.streamed.measured:
+            guessed = {each.name for each in stream.units.plan.columns if each.shape.kind is not ColumnKind.FIXED}
+            if stream.units.count and not guessed <= stream.streamed.growth.keys():
                 self.hold(stream, [0], asker).release()
-            need = int(stream.units.need() * stream.streamed.growth)
-            most = self._budget.limit // _WINDOWS // max(need, 1)
-            stream.window_units = max(min(most, stream.units.count), 1)
+            most = self._budget.limit // _WINDOWS // max(stream.streamed.expected(stream.units), 1)
+            stream.window_units = max(min(most, stream.units.count, _MOST_UNITS), 1)
         except BaseException:
             stream.release()
             raise
@@ -168,6 +169,7 @@ class Windows:
             with self._locked():
                 if shortage is not None:
                     self._wait(stream, numbers, shortage, until)
+                    shortage = None
                 claim = self._claim(stream, numbers, asker, until)
                 for resident in claim.residents:
                     resident.holders.append(asker.holder)
@@ -274,6 +276,7 @@ class Windows:
             raise self._too_large(units, len(numbers), whole)
         if need:
             self._shelf.make_room(residents, need, for_later=for_later)
+            self._shelf.make_descriptors(residents, sum(map(len, missing.values())))
         loads = {one: Load(names) for one, names in missing.items()}
         for one, load in loads.items():
             self._shelf.put(one)

@@ -8,6 +8,7 @@ a semicolon. So an expression is read here first, word by word, and refused unle
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -37,13 +38,17 @@ _OTHERS: Final = frozenset({"as", "date", "distinct", "escape", "false", "from",
 _KEYWORDS: Final = _STEPS | _OTHERS
 _CALLABLE: Final = FUNCTIONS | _KEYWORDS | {"decimal"}
 """What may stand before a bracket; decimal is a type with arguments."""
+_MOST_DIGITS: Final = 38
+"""Of a decimal: more, or a scale below 0, end the thread of Lance that evaluates it."""
 _LONGEST_LIST: Final = 1000
+_BRACKET: Final = re.compile(r"\s*\(")
+# Numbers are taken whole (?>…): to try all their cuts would keep the whole process busy for minutes.
 _WORDS: Final = re.compile(
     r"""
     (?P<space>\s+)
     | (?P<comment>--|/\*)
     | (?P<text>[xX]?'(?:[^']|'')*')
-    | (?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?![\w.]))
+    | (?P<number>(?>\d+\.?\d*|\.\d+)(?>[eE][+-]?\d+)?(?![\w.]))
     | (?P<quoted>`[^`]+`)
     | (?P<name>[^\W\d]\w*)
     | (?P<operator><=|>=|<>|!=|==|[-+*/%<>=])
@@ -84,6 +89,7 @@ def read_filter(text: str, columns: Collection[str]) -> Filter:
     known = {column.lower() for column in columns}
     names: set[str] = set()
     steps, before = 0, ""
+    last: deque[str] = deque(maxlen=4)
     for kind, word, called, at in _read(text):
         lower = word.strip("`").lower()
         steps += kind == "operator" or word in ("(", "[") or (kind == "name" and lower in _STEPS)
@@ -95,7 +101,12 @@ def read_filter(text: str, columns: Collection[str]) -> Filter:
             if lower not in known:
                 raise _refused(f"asks for {word}, which is no column; its columns are {_listed(columns)}", text, at)
             names.add(lower)
+        if _is_impossible_decimal([*last, lower]):
+            raise _refused(
+                f"has an impossible decimal: its digits are at most {_MOST_DIGITS}, its scale at least 0", text, at
+            )
         before = lower
+        last.append(lower)
     if steps > MOST_STEPS:
         raise InvalidArgument(
             f"the filter has {steps} operators and brackets and may have {MOST_STEPS} - compare with a list (IN) instead of "
@@ -114,7 +125,14 @@ def _read(text: str) -> Iterator[tuple[str, str, bool, int]]:
         word, at = found.group(), found.end()
         assert found.lastgroup is not None
         if found.lastgroup != "space":
-            yield found.lastgroup, word, text[at:].lstrip().startswith("("), found.start()
+            yield found.lastgroup, word, _BRACKET.match(text, at) is not None, found.start()
+
+
+def _is_impossible_decimal(words: list[str]) -> bool:
+    """Look at the last words: ``decimal (39`` or ``decimal (9, -``."""
+    if words[-3:-1] == ["decimal", "("]:
+        return len(words[-1]) > len(str(_MOST_DIGITS)) or (words[-1].isdecimal() and int(words[-1]) > _MOST_DIGITS)
+    return words[-5:-3] == ["decimal", "("] and words[-1] == "-"
 
 
 def _reason(character: str) -> str:

@@ -34,9 +34,14 @@ _WRONG: Final = (
     "Error optimizing sql filter",
     "feature is not implemented",
     "Error parsing function",
+    "LIKE does not support",
 )
 """How Lance begins what it has to say against an expression."""
-_NOISE: Final = re.compile(r"Invalid user input: |,? ?/\S+\.rs:\d+:\d+|Valid fields are .*?, _row\w+\.")
+_NOISE: Final = re.compile(
+    r"Invalid user input: |,? ?/\S+\.rs:\d+:\d+|Valid fields are .*?, _row\w+\."
+    # Advice on SQL that is not accepted here.
+    r"|You can use double quotes to refer to .*?\.enable_ident_normalization configuration\.\s*"
+)
 _LONGEST: Final = 300
 
 

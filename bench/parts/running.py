@@ -57,6 +57,10 @@ def run_part(
         except ModuleNotFoundError as error:
             say(console, f"\n{name} ({PARTS[name]}) needs {error.name}, which is not installed")
             return None
+        except OSError as error:
+            # A full disk, most of all: the parts after this one may need less of it.
+            say(console, f"\n{name} ({PARTS[name]}) could not be measured: {error}")
+            return None
     found = replace(
         found, started_at=started.isoformat(timespec="seconds"), seconds=perf_counter() - begun, machine=machine
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import pairwise
@@ -124,6 +125,8 @@ class _Streamed:
         self._held: tuple[int, Table] | None = None
         self._asked = 0
         self._turn = threading.Lock()
+        self._rested: float | None = None
+        """Since when nobody has read; None while somebody does."""
         self._impatient: threading.Timer | None = None
 
     def rows(self, window: Window, local: npt.NDArray[np.int64]) -> Piece:
@@ -143,26 +146,40 @@ class _Streamed:
 
     def rest(self, window: Window | None) -> None:
         if self._patience == 0 or window is None or (self._held is not None and self._held[0] != window.number):
-            self._calm()
+            self._calm(for_good=window is None)
             self._let_go()
         elif self._patience is not None:
-            self._calm()
-            timer = threading.Timer(self._patience, self._lose_patience)
-            timer.daemon = True
-            self._impatient = timer
-            timer.start()
+            with self._turn:
+                self._rested = time.monotonic()
+                # One timer sees many batches: to begin a thread takes as long as a small batch.
+                if self._impatient is None:
+                    self._watch(self._patience)
 
-    def _calm(self) -> None:
+    def _calm(self, *, for_good: bool = False) -> None:
         with self._turn:
-            timer, self._impatient = self._impatient, None
-        if timer is not None:
-            timer.cancel()
+            self._rested = None
+            if for_good and self._impatient is not None:
+                self._impatient.cancel()
+                self._impatient = None
+
+    def _watch(self, seconds: float) -> None:
+        self._impatient = threading.Timer(seconds, self._lose_patience)
+        self._impatient.daemon = True
+        self._impatient.start()
 
     def _lose_patience(self) -> None:
         with self._turn:
-            # One that was cancelled too late must not take away what is being read by now.
-            if self._impatient is threading.current_thread():
-                self._impatient = None
+            # One that was cancelled too late has nothing to say.
+            if self._impatient is not threading.current_thread():
+                return
+            self._impatient = None
+            # What is being read stays; the next rest watches it again.
+            if self._rested is None or self._patience is None:
+                return
+            left = self._rested + self._patience - time.monotonic()
+            if left > 0:
+                self._watch(left)
+            else:
                 self._let_go()
 
     def _let_go(self) -> None:

@@ -100,7 +100,8 @@ def _sealed(rows: _Integers) -> tuple[int, _Integers]:
 
 
 def _mapped(descriptor: int, dtype: str) -> _Integers:
-    found: _Integers = np.frombuffer(mmap.mmap(descriptor, 0, prot=mmap.PROT_READ), dtype)
+    # Private: kernels before 6.7 map what is sealed against writing in no other way through a descriptor that may write.
+    found: _Integers = np.frombuffer(mmap.mmap(descriptor, 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ), dtype)
     return found
 
 

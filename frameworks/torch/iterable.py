@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from itertools import chain
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -33,10 +35,12 @@ __all__ = ["AlluxioIterableDataset"]
 _MANY_BATCHES: Final = 16
 _FEW_BATCHES: Final = 4
 _PATIENCE: Final = 1.0
+_LONG_PATIENCE: Final = 30.0
 """The workers of a DataLoader are apart by up to ``prefetch_factor + 1`` batches each, a number that they do not know. Where
 a window has more of them, they are in two windows at most, and there is room for two: so with many batches per worker a
-window is held, and with few only while a batch is made. In between it is let go when nobody has asked for a batch for so
-many seconds, since somebody else may wait for its memory."""
+window is held, and with few only while a batch is made. In between it is let go when nobody has asked for a batch for a
+second, since somebody else may wait for its memory. With many that takes longer: but a loop that pauses for another
+dataset, whose windows may need that memory, or workers that take more in advance than usual, must not wait in vain."""
 
 
 class AlluxioIterableDataset(TorchIterableDataset[Any]):
@@ -133,6 +137,8 @@ class AlluxioIterableDataset(TorchIterableDataset[Any]):
         self._reached: _Reached | None = None
         self._resumed: State | None = None
         self._said = 0
+        self._refreshed = -1
+        """Iterations that had begun when another version was opened."""
 
     def _open(self, *, wait: bool = False, on_progress: OnProgress | None = None) -> tuple[Source, Opened]:
         return self._ranks.agreed(
@@ -178,7 +184,8 @@ class AlluxioIterableDataset(TorchIterableDataset[Any]):
         ) as cursor:
             numbers = range(worker + reached.batches * workers, share.batches, workers)
             positions = share.positions(numbers[0]) if numbers else None
-            for following in [*numbers[1:], None]:
+            # Not as a list: without a batch size there is a number for each row.
+            for following in chain(numbers[1:], (None,)):
                 if positions is None:
                     return
                 if self._live() is not source:
@@ -257,15 +264,22 @@ class AlluxioIterableDataset(TorchIterableDataset[Any]):
         Raises
         ------
         InvalidArgument
-            When workers read the iteration and ``batches`` is not given, or it had fewer.
+            When workers read the iteration and ``batches`` is not given, or it had fewer, or was one of the version before
+            `refresh`.
         """
         info = get_worker_info()
         if info is not None:
             return self._state_of_worker(info.id, info.num_workers).to_dict()
         last = self._turns.last
+        if batches and self._refreshed == self._turns.count:
+            raise InvalidArgument(
+                f"no iteration of {self.semver} has begun since refresh(), so none of its batches was taken - call "
+                "state_dict() before refresh(), or without batches"
+            )
         if batches is None and self._reached is not None and self._reached.count == self._turns.count:
             start, batches = self._reached.start, self._reached.batches
-        elif batches is not None and last is not None:
+        elif batches is not None and last is not None and (batches or self._said != self._turns.count):
+            # Of none there is no iteration yet, when it has been said since the last one where the next one starts.
             start = last[0]
         elif last is not None and last[1] and self._said != self._turns.count:
             raise InvalidArgument(
@@ -413,7 +427,7 @@ class AlluxioIterableDataset(TorchIterableDataset[Any]):
         self._opened = opened
         upcoming = self._turns.upcoming
         self._turns.upcoming = self._beginning(upcoming.epoch, upcoming.seed)
-        self._said, self._reached = self._turns.count, None
+        self._said, self._reached, self._refreshed = self._turns.count, None, self._turns.count
         if not self._generation.ours:
             # A copy in a process of its own (one rank of many, say) goes its own way from here.
             self._generation = Generation()
@@ -439,7 +453,15 @@ class AlluxioIterableDataset(TorchIterableDataset[Any]):
     def __getstate__(self) -> dict[str, Any]:
         if self._closed:
             raise Unavailable(f"{self.uri} was closed - open it again", what="lease")
-        return {**self.__dict__, "_tally": Tally(), "_reached": None}
+        # A copy may count its iterations anew.
+        count = self._turns.count
+        since = {"_said": self._said == count, "_refreshed": self._refreshed == count}
+        return {**self.__dict__, **since, "_tally": Tally(), "_reached": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        count = self._turns.count
+        self._said, self._refreshed = (count if state[name] else -1 for name in ("_said", "_refreshed"))
 
     def __repr__(self) -> str:
         kind = f"windows of {self.window_rows}" if self.streamed else "in memory"
@@ -457,8 +479,10 @@ class _Reached:
 
 
 def _patience(plan: EpochPlan, step: int, *, alone: bool) -> float | None:
-    if alone or plan.window_rows >= _MANY_BATCHES * step:
+    if alone:
         return None
+    if plan.window_rows >= _MANY_BATCHES * step:
+        return _LONG_PATIENCE
     return _PATIENCE if plan.window_rows >= _FEW_BATCHES * step else 0
 
 
@@ -469,7 +493,13 @@ def _check(
     transform: SampleTransform | None,
     batch_transform: BatchTransform | None,
 ) -> None:
-    if batch_size is not None and batch_size < 1:
+    try:
+        size = 1 if batch_size is None else operator.index(batch_size)
+    except TypeError as error:
+        raise InvalidArgument(
+            f"batch_size={batch_size!r} is no number of rows - give columns by their name: columns=[…]"
+        ) from error
+    if size < 1:
         raise InvalidArgument(f"batch_size={batch_size} makes no batches - give a number of rows, or None for samples")
     if not 0 <= seed < 1 << 63:
         raise InvalidArgument(f"seed={seed} is out of range - give a number from 0 to 2**63 - 1")

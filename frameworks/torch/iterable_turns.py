@@ -135,7 +135,7 @@ class Turns:
 
     def own(self) -> None:
         """Count on our own from here, if the memory is another process' and this one is no worker of it."""
-        if self._owner == os.getpid() or get_worker_info() is not None:
+        if self._descriptor < 0 or self._owner == os.getpid() or get_worker_info() is not None:
             return
         words = bytes(self._words)
         os.close(self._descriptor)

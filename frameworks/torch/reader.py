@@ -60,6 +60,11 @@ class Reader:
         """The rows that the dataset has."""
         return self.table.rows if self.chosen is None else len(self.chosen)
 
+    @property
+    def decoded(self) -> list[str]:
+        """The columns whose pictures are decoded."""
+        return sorted(self._pictures)
+
     def choose(self, indices: Sequence[int] | npt.NDArray[Any] | range) -> Selection:
         """Check indices against the rows of the dataset, and say which rows of the version they are."""
         found = Selection.of(indices, self.rows)

@@ -255,10 +255,10 @@ def concat(datasets: Iterable[AlluxioDataset | View]) -> View:
     Raises
     ------
     InvalidArgument
-        When there are none, when their columns differ in names or types, or when they have different
-        ``batch_transform``.
+        When there are none, when their columns differ in names or types or in what is decoded, or when they have
+        different ``batch_transform``.
     """
-    views = [View.of(dataset) for dataset in datasets]
+    views = _views(datasets)
     sources, starts = _together(views)
     rows = [view.joined()[2].all() + start for view, start in zip(views, starts, strict=True)]
     return View(sources, RowNumbers(np.concatenate(rows)), views[0].batch_transform)
@@ -289,7 +289,7 @@ def mix(
     InvalidArgument
         As in `concat`, and when the weights are not as many positive numbers, or one is empty.
     """
-    views = [View.of(dataset) for dataset in datasets]
+    views = _views(datasets)
     sources, starts = _together(views)
     which, places = mixed_order([len(view) for view in views], weights, seed, stopping)
     rows = np.empty(len(which), np.int64)
@@ -297,6 +297,13 @@ def mix(
         own = which == number
         rows[own] = view.joined()[2].take(places[own]) + start
     return View(sources, RowNumbers(rows), views[0].batch_transform)
+
+
+def _views(datasets: Iterable[AlluxioDataset | View]) -> list[View]:
+    if isinstance(datasets, TorchDataset):
+        # Its samples would be taken for datasets.
+        raise InvalidArgument("datasets that are put together come in a list, and this is a single one")
+    return [View.of(dataset) for dataset in datasets]
 
 
 def _together(views: Sequence[View]) -> tuple[list[Source], list[int]]:
@@ -325,6 +332,12 @@ def _check_agree(views: Sequence[View]) -> None:
                 f"datasets that are put together have the same columns, and {view!r} (number {place}) differs from the "
                 f"first in {odd[0]!r}: {found.get(odd[0], 'absent')} instead of {first.get(odd[0], 'absent')} - choose "
                 "columns that they share (columns=…)"
+            )
+        decoded, wanted = (some.joined()[0][0].decoded for some in (view, views[0]))
+        if decoded != wanted:
+            raise InvalidArgument(
+                f"datasets that are put together decode the same columns, and {view!r} (number {place}) decodes {decoded} "
+                f"instead of {wanted} - open all with the same decode"
             )
         if view.batch_transform is not views[0].batch_transform:
             raise InvalidArgument(

@@ -37,6 +37,11 @@ class Source:
         """Return the same with another transform."""
         return replace(self, transform=transform)
 
+    @property
+    def decoded(self) -> list[str]:
+        """The columns whose pictures are decoded."""
+        return self.dataset._live().decoded  # noqa: SLF001 - a view is a part of its dataset
+
     def reader(self) -> Reader:
         """Return what reads it.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Collection, Iterable
 
 from alluxio_lance.sidecar.disk.entry import Entry
@@ -21,14 +21,39 @@ class Index:
     """
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
-        self._entries = OrderedDict((entry.key.digest, entry) for entry in entries)
+        self._entries: OrderedDict[str, Entry] = OrderedDict()
+        self._bytes = 0
+        self._versions: dict[str, dict[str, None]] = {}
+        """Digests by content hash, in the same order. There may be a million: nothing here goes through all of them for one column."""
+        self._version_bytes: Counter[str] = Counter()
         self._lock = threading.Lock()
+        for entry in entries:
+            self._put(entry)
+
+    def _put(self, entry: Entry) -> None:
+        digest, of = entry.key.digest, entry.key.content_hash
+        self._take(digest)
+        self._entries[digest] = entry
+        self._bytes += entry.size
+        self._versions.setdefault(of, {})[digest] = None
+        self._version_bytes[of] += entry.size
+
+    def _take(self, digest: str) -> bool:
+        entry = self._entries.pop(digest, None)
+        if entry is None:
+            return False
+        of = entry.key.content_hash
+        self._bytes -= entry.size
+        del self._versions[of][digest]
+        self._version_bytes[of] -= entry.size
+        if not self._versions[of]:
+            del self._versions[of], self._version_bytes[of]
+        return True
 
     @property
     def bytes(self) -> int:
         """What all of them take."""
-        with self._lock:
-            return sum(entry.size for entry in self._entries.values())
+        return self._bytes
 
     def __len__(self) -> int:
         with self._lock:
@@ -42,27 +67,29 @@ class Index:
     def add(self, entry: Entry) -> None:
         """Add a column as the last one used."""
         with self._lock:
-            self._entries[entry.key.digest] = entry
-            self._entries.move_to_end(entry.key.digest)
+            self._put(entry)
 
     def use(self, digest: str) -> bool:
         """Note that a column was used now; returns whether it is there."""
         with self._lock:
-            if digest not in self._entries:
+            entry = self._entries.get(digest)
+            if entry is None:
                 return False
             self._entries.move_to_end(digest)
+            version = self._versions[entry.key.content_hash]
+            del version[digest]
+            version[digest] = None
             return True
 
     def drop(self, digest: str) -> bool:
         """Forget a column; returns whether it was there."""
         with self._lock:
-            return self._entries.pop(digest, None) is not None
+            return self._take(digest)
 
     def spare_room(self, budget: int, content_hash: str) -> int:
         """Return how many bytes a version may get at most: all but what its own columns take."""
         with self._lock:
-            own = (entry.size for entry in self._entries.values() if entry.key.content_hash == content_hash)
-            return budget - sum(own)
+            return budget - self._version_bytes.get(content_hash, 0)
 
     def make_room(self, need: int, budget: int, *, spare: str = "") -> list[str]:
         """Forget the longest unused columns until ``need`` more bytes fit into ``budget``, and return their digests.
@@ -73,7 +100,7 @@ class Index:
             The content hash of a version whose columns stay: half a version is worth little.
         """
         with self._lock:
-            excess = sum(entry.size for entry in self._entries.values()) + need - budget
+            excess = self._bytes + need - budget
             going: list[str] = []
             for digest, entry in self._entries.items():
                 if excess <= 0:
@@ -82,13 +109,13 @@ class Index:
                     going.append(digest)
                     excess -= entry.size
             for digest in going:
-                del self._entries[digest]
+                self._take(digest)
             return going
 
     def of(self, content_hashes: Collection[str]) -> list[str]:
         """List the columns of some versions."""
         with self._lock:
-            return [digest for digest, entry in self._entries.items() if entry.key.content_hash in content_hashes]
+            return [digest for content_hash in content_hashes for digest in self._versions.get(content_hash, ())]
 
     def owners(self) -> set[tuple[str, str]]:
         """Return type and name of all resources that columns are kept for."""

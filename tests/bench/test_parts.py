@@ -123,6 +123,7 @@ def test_a_part_prints_its_table_and_writes_json_and_a_plot(tmp_path, monkeypatc
     [
         (Unavailable("the sidecar did not start: no [memory]"), "could not be measured: .*no \\[memory\\]"),
         (ModuleNotFoundError("", name="tensorflow"), "needs tensorflow, which is not installed"),
+        (OSError(28, "No space left on device"), "could not be measured: .*No space left on device"),
     ],
 )
 def test_a_part_that_fails_says_why_and_the_run_fails(tmp_path, monkeypatch, error, said):
@@ -145,6 +146,20 @@ def test_parts_are_chosen_by_name(capsys):
     assert "no part named weight" in capsys.readouterr().err
     with pytest.raises(InvalidArgument, match="repetitions is 0"):
         run_all(only=["limit"], repetitions=0)
+    with pytest.raises(InvalidArgument, match="not among limit"):
+        run_all(only=["limit"], ways=["memmap"])
+
+
+def test_options_can_be_repeated(monkeypatch):
+    """Given twice, both hold, as in `alluxio-lance bench`; what is given replaces the default."""
+    seen: list[dict[str, object]] = []
+    monkeypatch.setattr("alluxio_lance.bench.__main__.run_all", lambda **options: not seen.append(options))
+    assert main(["--only", "limit", "--only", "tf", "growth", "--workers", "1", "--ways", "a", "--ways", "b"]) == 0
+    assert main([]) == 0
+    assert [(one["only"], one["workers"], one["ways"]) for one in seen] == [
+        (["limit", "tf", "growth"], [1], ["a", "b"]),
+        (None, (0, 2), None),
+    ]
 
 
 def test_every_part_can_be_loaded():

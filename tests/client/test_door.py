@@ -16,7 +16,7 @@ import pytest
 from alluxio_lance.address import Address
 from alluxio_lance.client.door import Activated, Door
 from alluxio_lance.client.opening import open_lease
-from alluxio_lance.errors import AlluxioLanceError, Internal, InvalidArgument, NotFound, Unavailable
+from alluxio_lance.errors import AlluxioLanceError, Internal, InvalidArgument, NoSpace, NotFound, Unavailable
 
 HELLO = {"ok": True, "protocol": 1, "session": "s", "instance": "i"}
 
@@ -144,9 +144,49 @@ def test_a_peer_that_breaks_off_leaves_no_descriptor(script, packets, error, why
         assert descriptors() <= before
 
 
+WINDOW = {"ok": True, "window": "w", "rows": 1, "columns": [["fixed", 0]], "more": False}
+SEGMENT = [1, 1, 8192, "4k", [4096, 8], [0, 0], [0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("packets", "error", "why"),
+    [
+        ([WINDOW | {"segments": [SEGMENT] * 2, "short": 1}], Unavailable, "announced 2 descriptors and 1 came"),
+        ([WINDOW | {"segments": [SEGMENT], "more": True}, b"{"], Internal, "which is no packet"),
+        ([b" " * (65 << 10)], Unavailable, "cut short"),
+    ],
+)
+def test_a_window_that_came_in_part_ends_the_connection(script, packets, error, why):
+    """The sidecar holds it for the connection, and what is left of the reply would be taken for the next one's."""
+    door = Door.connect(script(packets))
+    before = descriptors()
+    with pytest.raises(error, match=why):
+        door.window("t", [0])
+    assert door.closed
+    assert descriptors() <= before
+
+
+def test_a_refused_window_keeps_the_connection(script):
+    """It holds nothing, and its reply is whole."""
+    refusal = {"ok": False, "error": {"kind": "NoSpace", "message": "no", "details": {}}}
+    with Door.connect(script([refusal], [WINDOW | {"segments": [SEGMENT]}])) as door:
+        with pytest.raises(NoSpace, match="no"):
+            door.window("t", [0])
+        window = door.window("t", [0])
+        assert window.id == "w"
+        for number in window.descriptors:
+            os.close(number)
+
+
+def test_a_request_that_is_too_large(script):
+    """It is said here: the sidecar would end the connection without a word."""
+    with Door.connect(script([])) as door, pytest.raises(InvalidArgument, match="ask for fewer units"):
+        door.window("t", list(range(100_000)))
+
+
 def test_a_peer_that_hangs(script):
     """A reply that does not come in time is Unavailable and ends the connection: a late one would be taken for another."""
-    door = Door.connect(script([], []), 0.05)
+    door = Door.connect(script([], []), 1.0)
     with pytest.raises(Unavailable, match="does not reply"):
         door.attach("t")
     assert door.closed

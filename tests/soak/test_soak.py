@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -39,8 +40,10 @@ def soaked(address: str, seconds: float, seed: int) -> dict[str, object]:
         pytest.fail(f"the soak with seed {seed} hangs\n{complained}")
     finally:
         if process.poll() != 0:
-            # Workers of a consumer that was killed end by themselves, but not at once.
-            os.killpg(process.pid, signal.SIGKILL)
+            # Workers of a consumer that was killed end by themselves, but not at once; where all have, it is no error that
+            # would hide the one of the consumer.
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == 0, f"the soak with seed {seed} failed\n{complained}"
     record: dict[str, object] = json.loads(said.splitlines()[-1])
     return record

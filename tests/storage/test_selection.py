@@ -141,6 +141,7 @@ def test_the_rows_are_those_that_pyarrow_computes(reader, rows, condition):
         ("inner.a = 3", lambda t: pc.equal(pc.struct_field(t["inner"], "a"), 3)),
         ("cast(id as string) = '42'", lambda t: pc.equal(t["id"], 42)),
         ("id % 3 = 0 AND -id > -10.5e0", lambda t: pc.is_in(t["id"], pa.array([0, 6, 9]))),
+        ("cast(id as decimal(38, 2)) = -1 + 6", lambda t: pc.equal(t["id"], 5)),
         ("ID = 5", lambda t: pc.equal(t["id"], 5)),
     ],
 )
@@ -188,6 +189,10 @@ def test_not_a_number(tmp_path):
         ("text = 's1", "does not end"),
         ("id = 0x10", "a number that is none"),
         ("id = 1.2.3", "a number that is none"),
+        ("cast(id as decimal(39, 2)) = 1", "impossible decimal.*at most 38"),
+        ("cast(id as decimal (000000000000099,2)) = 1", "impossible decimal"),
+        ("cast(id as Decimal(5, -2)) = 1", "impossible decimal.*at least 0"),
+        ("text LIKE 's1%' ESCAPE '%'", "escape_char"),
         ("random() < 0.5", "calls random; it may call abs"),
         ("repeat(text, 100000000) = 'x'", "calls repeat"),
         ("read_text ('/etc/passwd') = ''", "calls read_text"),
@@ -213,6 +218,13 @@ def test_bad_expressions_are_refused_with_the_reason(reader, filter, reason):
         matching(reader, filter)
 
 
+def test_a_quoted_name_counts_with_its_case(reader):
+    """The sentence names the column that is meant, and gives no advice that is refused here."""
+    with pytest.raises(InvalidArgument, match="Did you mean 'Odd Name'") as caught:
+        matching(reader, "`odd name` > 1")
+    assert "double quotes" not in caught.value.message
+
+
 def test_a_hidden_name_that_is_a_column_may_be_asked_for():
     """A table may have a column of such a name; elsewhere it is Lance's own."""
     assert read_filter("_rowid = 1", ["_rowid"]).columns == ("_rowid",)
@@ -234,11 +246,13 @@ LARGEST = {
     "keys": "id IN (" + ",".join(map(str, range(10_000))) + ")",
     "repetitions": "regexp_like(text, '((a{99}){99}){99}')",
     "pattern": "text LIKE '" + "%a" * 10_000 + "'",
+    "digits": "id = " + "1" * 60_000 + "x",
+    "fractions": "id = " + "1" * 30_000 + "." + "1" * 30_000 + ".",
 }
 
 
 def test_the_largest_expressions_end_no_process(tmp_path):
-    """In a process of its own: it answers or refuses each, and does not run out of stack or memory."""
+    """In a process of its own: it answers or refuses each, and does not run out of stack, memory or time."""
     code = (
         "import json, sys, lance, pyarrow as pa\n"
         "from alluxio_lance.errors import InvalidArgument\n"
@@ -253,7 +267,7 @@ def test_the_largest_expressions_end_no_process(tmp_path):
         "        print(name, flush=True)\n"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "t.lance")]
-    done = subprocess.run(command, input=json.dumps(LARGEST), text=True, capture_output=True, check=False)
+    done = subprocess.run(command, input=json.dumps(LARGEST), text=True, capture_output=True, check=False, timeout=100)
     assert done.stdout.split() == list(LARGEST), done.stderr[-500:]
 
 

@@ -142,6 +142,48 @@ def test_a_window_that_nobody_reads_is_let_go():
     assert source.held == []
 
 
+def test_one_timer_sees_all_batches():
+    """No thread is begun for each of them, and none is left when the iteration ends."""
+    cursor = streamed_cursor(plan(), Source(95), patience=600)
+    before, seen = set(threading.enumerate()), set()
+    cuts = batches(1)
+    for number in range(10):
+        list(cursor.pieces(cuts[number]))
+        cursor.rest(cuts[number + 1])
+        seen |= set(threading.enumerate()) - before
+    assert len(seen) == 1
+    cursor.close()
+    seen.pop().join(60)
+    assert set(threading.enumerate()) <= before
+
+
+def test_patience_is_counted_from_the_last_batch():
+    """A timer that ends after another batch has come looks again later."""
+    source = Source(95)
+    gone, again = threading.Event(), threading.Event()
+    source.let_go = gone.set
+    cursor = streamed_cursor(plan(), source, patience=600)
+    list(cursor.pieces(batches(1)[0]))
+    cursor.rest(batches(1)[1])
+    tables: Any = cursor._tables
+    first = tables._impatient
+    first.cancel()
+    first.join(60)
+    # As if its time had come, though not that of the batch.
+    tables._impatient = threading.Thread(target=lambda: (tables._lose_patience(), again.set()))
+    tables._impatient.start()
+    assert again.wait(60)
+    assert not gone.is_set()
+    assert isinstance(tables._impatient, threading.Timer)
+    tables._impatient.cancel()
+    # And now that of the batch, too.
+    tables._rested -= 601
+    tables._impatient = threading.Thread(target=tables._lose_patience)
+    tables._impatient.start()
+    assert gone.wait(60)
+    assert source.held == []
+
+
 def test_rows_that_come_twice_are_in_the_window_that_is_held():
     """What makes ranks even is taken from the end of the order, and costs no window again."""
     source = Source(95)

@@ -59,6 +59,8 @@ def test_a_wrong_filter_comes_home_as_such(opened):
         selected_rows(opened, "nope = 1")
     with pytest.raises(InvalidArgument, match="could not convert"):
         selected_rows(opened, "id = 'x'")
+    with pytest.raises(InvalidArgument, match=r"expression in SQL.*not 3"):
+        selected_rows(opened, 3)
 
 
 def test_the_version_that_is_open_counts(opened, manager, sidecar):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import fcntl
 import os
 import pickle
 import subprocess
@@ -85,6 +86,27 @@ def test_another_process_maps_them():
     code = "import pickle, sys; rows = pickle.load(sys.stdin.buffer); print(len(rows), int(rows.all()[12345]))"
     done = subprocess.run([sys.executable, "-c", code], input=pickle.dumps(made), capture_output=True, check=True)
     assert done.stdout.split() == [b"300000", b"%d" % MANY[12345]]
+
+
+def test_older_kernels_map_them_too(monkeypatch):
+    """Before Linux 6.7 sealed memory has no shared mapping through a descriptor that may write, not even one to read."""
+    plain = module.mmap.mmap
+
+    def as_before(descriptor: int, length: int, flags: int = module.mmap.MAP_SHARED, **options: int) -> object:
+        writable = fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
+        if (
+            flags & module.mmap.MAP_SHARED
+            and writable
+            and fcntl.fcntl(descriptor, fcntl.F_GET_SEALS) & fcntl.F_SEAL_WRITE
+        ):
+            raise PermissionError
+        return plain(descriptor, length, flags=flags, **options)
+
+    monkeypatch.setattr(module.mmap, "mmap", as_before)
+    made = RowNumbers(MANY)
+    arrived = pickle.loads(pickle.dumps(made))
+    assert np.array_equal(arrived.all(), MANY)
+    assert np.array_equal(made.all(), MANY)
 
 
 def test_the_limit_between_both_ways():

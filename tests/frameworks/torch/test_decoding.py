@@ -178,3 +178,15 @@ def test_without_a_library_the_dataset_does_not_open(node, photos, monkeypatch):
     with pytest.raises(Unavailable, match="pip install pillow"):
         Dataset(photos, decode="image", address=node.at)
     decoding._library.cache_clear()
+
+
+def test_datasets_put_together_decode_alike(node, photos):
+    """Pictures of one and bytes of the other would be mixed in a column."""
+    from alluxio.torch import Dataset, concat
+
+    with (
+        Dataset(photos, decode="image", address=node.at) as decoded,
+        Dataset(photos, address=node.at) as plain,
+        pytest.raises(InvalidArgument, match=r"decodes \[\] instead of \['photo'\]"),
+    ):
+        concat([decoded, plain])

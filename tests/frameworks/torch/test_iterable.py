@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+from collections.abc import Callable
+from contextlib import ExitStack
 from itertools import islice
 from typing import Any
 
@@ -18,7 +20,11 @@ from torch.utils.data import DataLoader
 
 from alluxio.torch import Dataset, IterableDataset
 from alluxio_lance.client.epochs.plan import EpochPlan
+from alluxio_lance.client.epochs.share import Share
+from alluxio_lance.client.epochs.state import Start
 from alluxio_lance.errors import Conflict, InvalidArgument, NotFound, Unavailable
+from alluxio_lance.frameworks.torch.iterable import _patience
+from alluxio_lance.frameworks.torch.iterable_turns import Turns
 
 pytestmark = pytest.mark.torch
 
@@ -121,10 +127,18 @@ def test_transforms(open_kinds):
     assert sum(dataset) == sum(range(ROWS))
 
 
+def test_samples_are_not_numbered_in_advance(open_kinds, monkeypatch):
+    """However many there are, reading begins at once and takes no memory for the numbers of those to come."""
+    dataset = open_kinds(batch_size=None)
+    monkeypatch.setattr(Share, "batches", property(lambda _: 1 << 62))
+    assert [int(sample["f64"]) for sample in islice(dataset, 3)] == planned(dataset, 0)[:3]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"batch_size": 0}, "makes no batches"),
+        ({"batch_size": ["f64"]}, "columns by their name"),
         ({"seed": -1}, "out of range"),
         ({"seed": 1 << 63}, "out of range"),
         ({"window_units": 0}, "holds nothing"),
@@ -233,7 +247,31 @@ def test_a_broken_epoch_is_over(open_kinds):
 )
 def test_other_ranks_resume(open_kinds, steps, before, after, sizes, units, seed):
     """After some steps of some ranks, others read exactly the rest of the epoch, whatever the windows of the plan."""
-    first = [open_kinds(rank=rank, world_size=before, batch_size=sizes[0], seed=seed) for rank in range(before)]
+    with ExitStack() as keep:
+        # Each example closes what it opened: hundreds of datasets at once are more descriptors than some machines allow.
+        resumed(
+            lambda **options: keep.enter_context(open_kinds(**options)),
+            steps,
+            before,
+            after,
+            sizes,
+            units=units,
+            seed=seed,
+        )
+
+
+def resumed(
+    open_: Callable[..., IterableDataset],
+    steps: int,
+    before: int,
+    after: int,
+    sizes: tuple[int, int],
+    *,
+    units: tuple[int, int] | None,
+    seed: int,
+) -> None:
+    """Read some steps as some ranks, and the rest of the epoch as others."""
+    first = [open_(rank=rank, world_size=before, batch_size=sizes[0], seed=seed) for rank in range(before)]
     wanted = {}
     if units is not None:
         wanted = {"unit_rows": units[0], "window_units": units[1]}
@@ -250,7 +288,7 @@ def test_other_ranks_resume(open_kinds, steps, before, after, sizes, units, seed
     assert states[0]["position"] == min(steps * before * sizes[0], ROWS)
     rest = []
     for rank in range(after):
-        dataset = open_kinds(rank=rank, world_size=after, batch_size=sizes[1])
+        dataset = open_(rank=rank, world_size=after, batch_size=sizes[1])
         dataset.load_state_dict(json.loads(json.dumps(states[0])))
         assert dataset.state_dict() == states[0]
         rest.append(list(dataset))
@@ -301,6 +339,38 @@ def test_the_state_before_and_after(open_kinds):
     other.load_state_dict(state)
     assert list(other) == []
     assert numbers(other) == planned(other, 1)
+
+
+def test_the_state_before_the_first_batch(open_kinds):
+    """None taken after it was said where the next iteration starts: there, and not where the last one started."""
+    dataset, other = open_kinds(batch_size=1000), open_kinds(batch_size=1000)
+    list(dataset)
+    assert [dataset.state_dict(batches=0)[name] for name in ("epoch", "position")] == [0, 0]
+    dataset.set_epoch(1)
+    assert [dataset.state_dict(batches=0)[name] for name in ("epoch", "position")] == [1, 0]
+    next(iter(dataset))
+    state = dataset.state_dict(batches=1)
+    list(other)
+    other.load_state_dict(state)
+    assert other.state_dict(batches=0) == state
+    assert numbers(other) == planned(other, 1)[1000:]
+
+
+@pytest.mark.parametrize(
+    ("step", "alone", "patience"), [(100, True, None), (100, False, 30), (1000, False, 1), (4000, False, 0)]
+)
+def test_nobody_else_waits_for_a_window_for_ever(step, alone, patience):
+    """Only a process that reads by itself keeps a window however long its loop pauses."""
+    a_plan = EpochPlan("ab" * 32, 100_000, 1000, 10, shuffle=True, seed=0, epoch=0)
+    assert _patience(a_plan, step, alone=alone) == patience
+
+
+def test_a_closed_counter_does_not_disturb_a_fork(monkeypatch):
+    """A child that was forked with a closed dataset, and forks itself, gives the open ones counters of their own."""
+    turns = Turns(Start(0, 0, 0, 1, 1))
+    turns.close()
+    monkeypatch.setattr(turns, "_owner", 0)
+    turns.own()
 
 
 def test_states_that_do_not_belong(open_kinds, node, every_kind):
@@ -370,6 +440,21 @@ def test_versions_do_not_mix(node):
         assert numbers(dataset) == [0.0] * 900
 
 
+def test_batches_of_the_version_before(node):
+    """After refresh the batches that were taken before it say nothing about the place in the new version."""
+    uri = node.register("iterable-before", version_of(0), version="1.0.0").uri.rpartition("@")[0]
+    with IterableDataset(uri, batch_size=100, address=node.at) as dataset:
+        next(iter(dataset))
+        node.update("iterable-before", version_of(1), mode="overwrite", version="2.0.0")
+        assert dataset.refresh()
+        with pytest.raises(InvalidArgument, match=r"no iteration of 2\.0\.0 has begun since refresh"):
+            dataset.state_dict(batches=1)
+        for state in (dataset.state_dict(), dataset.state_dict(batches=0)):
+            assert (state["semver"], state["epoch"], state["position"]) == ("2.0.0", 1, 0)
+        next(iter(dataset))
+        assert dataset.state_dict(batches=1)["position"] == 100
+
+
 def test_refresh_without_a_change_keeps_the_place(open_kinds):
     """A refresh that finds the same version leaves a place that was loaded as it is."""
     dataset = open_kinds(batch_size=1000)
@@ -408,6 +493,18 @@ def test_copies(open_kinds, copied):
         assert other.epoch == 2
     finally:
         other.close()
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda dataset: pickle.loads(pickle.dumps(dataset))])
+def test_copies_know_what_was_said(open_kinds, copied):
+    """A copy that counts its iterations anew does not take them for those before which its place was set."""
+    dataset = open_kinds(batch_size=1000)
+    list(dataset)
+    dataset.set_epoch(5)
+    with copied(dataset) as other:
+        assert other.state_dict(batches=0)["epoch"] == 5
+        list(other)
+        assert [other.state_dict(batches=0)[name] for name in ("epoch", "position")] == [5, 0]
 
 
 def test_the_plain_loader_without_workers(open_kinds):

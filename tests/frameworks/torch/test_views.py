@@ -312,6 +312,8 @@ def test_columns_have_to_agree(node, one):
     for put in (concat, lambda none: mix(none, [])):
         with pytest.raises(InvalidArgument, match="at least one"):
             put([])
+        with pytest.raises(InvalidArgument, match="come in a list"):
+            put(one)
 
 
 def test_mix(one, two):

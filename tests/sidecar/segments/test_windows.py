@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import resource
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,7 @@ from alluxio_lance.client.counting import ReadCounters
 from alluxio_lance.client.descriptors import Descriptors
 from alluxio_lance.errors import Conflict, InvalidArgument, Leased, NoSpace, NotFound, Unavailable
 from alluxio_lance.layout import ColumnKind, Pages
-from alluxio_lance.sidecar import units
+from alluxio_lance.sidecar import units, windows
 from alluxio_lance.sidecar.budget import Budget
 from alluxio_lance.sidecar.loading import Loading
 from alluxio_lance.sidecar.residency import Residency
@@ -287,6 +288,33 @@ def test_rows_of_no_fixed_width_are_measured(make):
     stream.release()
 
 
+def test_what_one_column_takes_says_nothing_of_others(make):
+    """Where texts were guessed far too small, windows of images alone are as large as ever."""
+    rows = UNIT_ROWS * UNITS
+    table = _fixed(rows).append_column("text", pa.array(["x" * 30_000] * rows))
+    window_units = []
+    for columns in (["image"], ["text"]):
+        residency, _, version = make(table, limit=1 << 20)
+        version = replace(version, num_bytes=rows * (WIDTH + 100))
+        # What is known of a version is known for as long as somebody reads it.
+        first = residency.windows.open(version, columns, asker())
+        images = residency.windows.open(version, ["image"], asker())
+        window_units.append(images.window_units)
+        residency.windows.hold(images, list(range(images.window_units)), asker()).release()
+        for stream in (first, images):
+            stream.release()
+    assert window_units[0] == window_units[1] > 1
+
+
+def test_windows_of_large_budgets_fit_into_a_packet(make, monkeypatch):
+    """And do not take all descriptors of their readers."""
+    monkeypatch.setattr(windows, "_MOST_UNITS", 3)
+    residency, _, version = make()
+    stream = residency.windows.open(version, None, asker())
+    assert stream.window_units == 3
+    stream.release()
+
+
 def test_no_unit_fits(make, size):
     """The stream is refused with both numbers."""
     residency, _, version = make(limit=size // 2)
@@ -335,6 +363,24 @@ def test_units_go_before_whole_versions(make, size, make_version):
     assert residency.is_hot(other)
     residency.windows.hold(stream, list(range(8)), asker()).release()
     assert not residency.is_hot(other)
+    stream.release()
+
+
+def test_descriptors_are_given_back_before_they_are_all_taken(make):
+    """A budget with room for more units than this process may have files does not end in a refusal."""
+    count = 100
+    residency, _, version = make(_fixed(UNIT_ROWS * count))
+    stream = residency.windows.open(version, None, asker())
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.dup(0)
+    os.close(lowest)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + 64, hard))
+        for unit in range(count):
+            residency.windows.hold(stream, [unit], asker()).release()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert 0 < residency.statistics().versions[0].segments < count
     stream.release()
 
 
@@ -566,6 +612,30 @@ def test_what_was_loaded_before_a_fault_stays(make):
     residency.windows.hold(stream, [2], asker()).release()
     assert not library.read
     stream.release()
+
+
+def test_the_end_of_a_stream_does_not_wait_for_the_store(make):
+    """The door's thread ends streams, also while the store lets one wait that opens the version."""
+    residency, library, version = make()
+    stream = residency.windows.open(version, None, asker())
+    reached, going_on = threading.Event(), threading.Event()
+    opened = library.open
+
+    def slowly(version):
+        reached.set()
+        assert going_on.wait(2 * WAIT)
+        return opened(version)
+
+    library.open = slowly
+    with ThreadPoolExecutor(2) as threads:
+        running = threads.submit(residency.windows.hold, stream, [0], asker())
+        assert reached.wait(WAIT)
+        try:
+            threads.submit(stream.release).result(WAIT)
+        finally:
+            going_on.set()
+        with pytest.raises(Unavailable, match="was closed before it was read"):
+            running.result(WAIT)
 
 
 # -- statistics, eviction, the end -------------------------------------------------------------------------------------
