@@ -77,9 +77,10 @@ class State:
         InvalidArgument
             When it is something else, or was written by a later release.
         """
-        if state.get("format") != _FORMAT:
+        said = state.get("format") if isinstance(state, Mapping) else type(state).__name__
+        if said != _FORMAT:
             raise InvalidArgument(
-                f"this is no state of format {_FORMAT} of an IterableDataset, its format is {state.get('format')!r} - "
+                f"this is no state of format {_FORMAT} of an IterableDataset, its format is {said!r} - "
                 "give what state_dict() returned, to a release that is not older"
             )
         try:

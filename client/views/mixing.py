@@ -83,7 +83,11 @@ def _portions(lengths: Sequence[int], weights: Sequence[float], stopping: str) -
     if not lengths or len(weights) != len(lengths):
         raise InvalidArgument(f"{len(lengths)} datasets are mixed by as many weights, not by {len(weights)}")
     for weight in weights:
-        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < math.inf:
+        if (
+            isinstance(weight, bool)
+            or not isinstance(weight, int | float | np.integer | np.floating)
+            or not 0 < weight < math.inf
+        ):
             raise InvalidArgument(f"a weight is a positive number, not {weight!r} - leave the dataset out instead")
     for place, length in enumerate(lengths):
         if not length:

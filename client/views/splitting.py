@@ -30,7 +30,11 @@ def shares(fractions: Mapping[str, float]) -> npt.NDArray[np.float64]:
     if not 1 <= len(fractions) < _MOST:
         raise InvalidArgument(f"a split has 1 to {_MOST - 1} parts, not {len(fractions)}")
     for name, fraction in fractions.items():
-        if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 <= fraction <= 1:
+        if (
+            isinstance(fraction, bool)
+            or not isinstance(fraction, int | float | np.integer | np.floating)
+            or not 0 <= fraction <= 1
+        ):
             raise InvalidArgument(f"the part {name!r} of a split is a fraction from 0 to 1, not {fraction!r}")
     sizes = list(fractions.values())
     ends = np.array([math.fsum(sizes[: count + 1]) for count in range(len(sizes))])

@@ -303,7 +303,15 @@ def _views(datasets: Iterable[AlluxioDataset | View]) -> list[View]:
     if isinstance(datasets, TorchDataset):
         # Its samples would be taken for datasets.
         raise InvalidArgument("datasets that are put together come in a list, and this is a single one")
-    return [View.of(dataset) for dataset in datasets]
+    from alluxio_lance.frameworks.torch.dataset import AlluxioDataset  # noqa: PLC0415 - it makes views itself
+
+    found = list(datasets)
+    for each in found:
+        if not isinstance(each, AlluxioDataset | View):
+            raise InvalidArgument(
+                f"what is a {type(each).__name__} cannot be put together with others - give datasets of alluxio.torch, and views of them"
+            )
+    return [View.of(dataset) for dataset in found]
 
 
 def _together(views: Sequence[View]) -> tuple[list[Source], list[int]]:

@@ -56,6 +56,12 @@ def test_what_is_no_state_is_refused(change, message):
         State.from_dict({**GOOD, **change})
 
 
+def test_what_is_no_dict_is_refused():
+    """As a checkpoint without the entry gives it."""
+    with pytest.raises(InvalidArgument, match="its format is 'NoneType'"):
+        State.from_dict(None)
+
+
 @pytest.mark.parametrize("missing", [name for name in GOOD if name != "semver"])
 def test_what_is_incomplete_is_refused(missing):
     """No field is guessed."""

@@ -89,3 +89,10 @@ def test_mixtures_that_are_none(lengths, weights, stopping, reason):
     """Each is refused with what it is."""
     with pytest.raises(InvalidArgument, match=reason):
         mixed_order(lengths, weights, 0, stopping)
+
+
+def test_weights_of_numpy_are_numbers():
+    """Of any width: counts of rows are often made with it."""
+    wanted = mixed_order([30, 40], [3, 1], 0, "first_exhausted")
+    for weights in (np.array([3, 1]), np.array([3, 1], np.float32)):
+        assert np.array_equal(mixed_order([30, 40], weights, 0, "first_exhausted"), wanted)

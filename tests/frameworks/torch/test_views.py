@@ -314,6 +314,8 @@ def test_columns_have_to_agree(node, one):
             put([])
         with pytest.raises(InvalidArgument, match="come in a list"):
             put(one)
+        with pytest.raises(InvalidArgument, match="a int cannot be put together"):
+            put([one, 3])
 
 
 def test_mix(one, two):
