@@ -11,6 +11,9 @@ import os
 import resource
 import sys
 
+# What `os.execvpe` imports by itself, when this process may no longer be able to read the folder of its own Python.
+import warnings  # noqa: F401
+
 FAILED = 125
 _NO_NEW_PRIVILEGES = 38  # PR_SET_NO_NEW_PRIVS
 
@@ -42,7 +45,7 @@ def main(limits: dict[str, int], command: list[str]) -> int:
         os.umask(0o077)
         _limit(resource.RLIMIT_AS, limits["memory"])
         os.execvpe(command[0], command, os.environ)  # noqa: S606 - becoming a program that an admin named is the point
-    except (OSError, ValueError, MemoryError) as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is not the program's answer
         sys.stderr.write(f"{command[0]}: {error}\n")
     return FAILED
 

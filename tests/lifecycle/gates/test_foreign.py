@@ -3,6 +3,7 @@
 import json
 import os
 import pwd
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from alluxio_lance.governance import Verdict
-from alluxio_lance.lifecycle.gates import python, sandbox
+from alluxio_lance.lifecycle.gates import confined, python, sandbox
 from alluxio_lance.lifecycle.gates.command import judge_command
 from alluxio_lance.lifecycle.gates.python import judge_python
 from alluxio_lance.lifecycle.gates.reporting import bounded, last_json_line, short
@@ -42,6 +43,23 @@ VERDICTS = {
     "is killed": ("kill -9 $$", Verdict.ERROR, "ended by SIGKILL"),
     "odd last line": ("echo '[1]'", Verdict.PASSED, "sh passed"),
 }
+
+
+BLIND = """
+import json, sys
+names = {"__name__": "confined"}
+exec(compile(open(sys.argv[1]).read(), sys.argv[1], "exec"), names)
+sys.meta_path.clear()
+limits = {"files": 64, "file_size": 1 << 20, "cpu": 5, "memory": 1 << 30}
+sys.exit(names["main"](limits, sys.argv[2:]))
+"""
+
+
+@pytest.mark.parametrize(("words", "code"), [(["sh", "-c", "exit 7"], 7), (["no-such-program"], confined.FAILED)])
+def test_nothing_is_imported_once_rights_are_dropped(words, code):
+    """The other user may not be able to read this Python, as where it lies in somebody's home: no fault of the program's."""
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", BLIND, confined.__file__, *words], check=False)
+    assert done.returncode == code
 
 
 @pytest.mark.parametrize("kind", VERDICTS)
