@@ -133,10 +133,13 @@ def test_another_user_of_the_node_has_the_roles_that_the_rules_give_him(configur
 
 
 def _as_nobody(sidecar):
+    # First with root's rights, to bring everything in: others may not be able to read this Python's folder.
     code = (
-        "import sys; from alluxio_lance.client.manager import RemoteManager\n"
+        "import os, pwd, sys; from alluxio_lance.client.manager import RemoteManager\n"
+        "with RemoteManager.open(sys.argv[1]) as manager: manager.whoami()\n"
+        "nobody = pwd.getpwnam('nobody'); os.setgroups([]); os.setgid(nobody.pw_gid); os.setuid(nobody.pw_uid)\n"
         "with RemoteManager.open(sys.argv[1]) as manager: print(manager.whoami().actor, *manager.whoami().roles)"
     )
     command = [sys.executable, "-c", code, sidecar.address.grpc]
-    ran = subprocess.run(command, user="nobody", extra_groups=[], capture_output=True, text=True, check=True, cwd="/")
+    ran = subprocess.run(command, capture_output=True, text=True, check=True, cwd="/")
     return ran.stdout.split()
