@@ -10,14 +10,14 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 from weakref import WeakValueDictionary
 
-from alluxio_lance.client.descriptors import Descriptors, Identity, Origin, close_all, identities, take_from
+from alluxio_lance.client.descriptors import Descriptors, Identity, Origin, close_all, identities, take_from, writable
 from alluxio_lance.errors import Internal, Unavailable
 from alluxio_lance.sidecar._shm import Arena as Slots
 from alluxio_lance.sidecar._shm import Slot
@@ -137,7 +137,7 @@ class Arena:
             When that process has ended, or may not be looked into.
         """
         taken = take_from(travelled.origin, "an arena", RuntimeError("it does not go through the door"))
-        descriptors = Descriptors(_writable(taken))
+        descriptors = Descriptors(writable(taken))
         return cls(descriptors, travelled.origin.pid, travelled.limit, transparent=travelled.transparent)
 
     def travelling(self) -> Travelling:
@@ -235,19 +235,6 @@ def _sized(name: str, length: int, flags: int = 0) -> int:
         os.close(descriptor)
         raise
     return descriptor
-
-
-def _writable(taken: Sequence[int]) -> list[int]:
-    opened: list[int] = []
-    try:
-        for number in taken:
-            opened.append(os.open(f"/proc/self/fd/{number}", os.O_RDWR | os.O_CLOEXEC))  # noqa: PERF401 - those opened before a failure must be closed
-    except BaseException:
-        close_all(opened)
-        raise
-    finally:
-        close_all(taken)
-    return opened
 
 
 def _huge_pages() -> bool:

@@ -12,7 +12,7 @@ from typing import Final
 
 from alluxio_lance.errors import Unavailable
 
-__all__ = ["Descriptors", "Identity", "Origin", "close_all", "identities", "make_room", "take_from"]
+__all__ = ["Descriptors", "Identity", "Origin", "close_all", "identities", "make_room", "take_from", "writable"]
 
 _OTHERS: Final = 256
 """Descriptors that we leave to the rest of the process: DataLoader queues, data files, sockets."""
@@ -110,3 +110,17 @@ def take_from(origin: Origin, uri: str, refusal: Exception) -> Sequence[int]:
             what="lease",
         ) from error
     return taken
+
+
+def writable(taken: Sequence[int]) -> list[int]:
+    """Open anew, to be written, what `take_from` opened for reading, and close that."""
+    opened: list[int] = []
+    try:
+        for number in taken:
+            opened.append(os.open(f"/proc/self/fd/{number}", os.O_RDWR | os.O_CLOEXEC))  # noqa: PERF401 - those opened before a failure must be closed
+    except BaseException:
+        close_all(opened)
+        raise
+    finally:
+        close_all(taken)
+    return opened

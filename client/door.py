@@ -138,17 +138,7 @@ class Door:
             When the sidecar is gone.
         """
         with self._speaking():
-            received: list[int] = []
-            try:
-                reply, descriptors = _ask(self._socket, self._address, {"op": "attach", "lease": lease})
-                received += descriptors
-                while _checked_piece(reply, descriptors)["more"]:
-                    reply, descriptors = _hear(self._socket, self._address)
-                    received += descriptors
-            except BaseException:
-                _close_all(received)
-                raise
-            return received
+            return self._collect({"op": "attach", "lease": lease})[1]
 
     def detach(self, lease: str) -> None:
         """Let a lease go that this connection holds."""
@@ -170,27 +160,17 @@ class Door:
             When they cannot be loaded, or the sidecar is gone.
         """
         with self._speaking():
-            received: list[int] = []
-            pieces: list[dict[str, Any]] = []
             patience = self._socket.gettimeout()
             # A load takes as long as it takes; a sidecar that dies meanwhile is noticed at once.
             self._socket.settimeout(None)
             try:
-                request = {"op": "window", "lease": lease, "units": list(units)}
-                reply, descriptors = _ask(self._socket, self._address, request)
-                pieces.append(reply)
-                received += descriptors
-                while _checked_piece(reply, descriptors)["more"]:
-                    reply, descriptors = _hear(self._socket, self._address)
-                    pieces.append(reply)
-                    received += descriptors
-                return _window(pieces, received)
-            except BaseException:
-                _close_all(received)
-                if pieces:
-                    # The sidecar holds the window, and the rest of it would be taken for the next reply.
+                pieces, received = self._collect({"op": "window", "lease": lease, "units": list(units)})
+                try:
+                    return _window(pieces, received)
+                except BaseException:
+                    _close_all(received)
                     self.close()
-                raise
+                    raise
             finally:
                 if not self.closed:
                     self._socket.settimeout(patience)
@@ -271,6 +251,25 @@ class Door:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _collect(self, request: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[int]]:
+        """Ask for what comes in several packets, and return these and all descriptors."""
+        pieces: list[dict[str, Any]] = []
+        received: list[int] = []
+        try:
+            reply, descriptors = _ask(self._socket, self._address, request)
+            while True:
+                pieces.append(reply)
+                received += descriptors
+                if not _checked_piece(reply, descriptors)["more"]:
+                    return pieces, received
+                reply, descriptors = _hear(self._socket, self._address)
+        except BaseException:
+            _close_all(received)
+            if pieces:
+                # The sidecar counts it as handed over, and the rest of it would be taken for the next reply.
+                self.close()
+            raise
 
     def _speaking(self) -> threading.Lock:
         if self._owner != os.getpid():

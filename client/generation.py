@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Final
 
-from alluxio_lance.client.descriptors import Origin, close_all, identities, take_from
+from alluxio_lance.client.descriptors import Origin, identities, take_from, writable
 from alluxio_lance.errors import Unavailable
 
 __all__ = ["Generation"]
@@ -80,7 +80,7 @@ class Generation:
             self._adopt(_fresh())
             self._cell[0] = number
             return
-        self._adopt(_writable(taken[0]))
+        self._adopt(writable(taken)[0])
         self._owner = origin.pid
 
 
@@ -88,10 +88,3 @@ def _fresh() -> int:
     descriptor = os.memfd_create("alluxio-lance-generation", os.MFD_CLOEXEC)
     os.ftruncate(descriptor, _BYTES)
     return descriptor
-
-
-def _writable(taken: int) -> int:
-    try:
-        return os.open(f"/proc/self/fd/{taken}", os.O_RDWR | os.O_CLOEXEC)
-    finally:
-        close_all((taken,))

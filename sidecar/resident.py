@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from alluxio_lance.errors import AlluxioLanceError, Internal
-from alluxio_lance.layout import Layout, Pages
+from alluxio_lance.layout import Column, Layout, Pages
 from alluxio_lance.manager import OnProgress
 from alluxio_lance.sidecar.loader import HotColumn
 from alluxio_lance.sidecar.plan import Plan, make_plan
@@ -20,7 +20,7 @@ from alluxio_lance.sidecar.statistics import ResidentVersion, Role, Status
 from alluxio_lance.values import Progress, Version
 from alluxio_lance.ways import Way
 
-__all__ = ["Hold", "Key", "Load", "Resident", "describe", "key_of"]
+__all__ = ["Hold", "Key", "Load", "Resident", "describe", "key_of", "layout_of"]
 
 
 class Key(NamedTuple):
@@ -155,18 +155,8 @@ class Resident:
 
     def layout(self, names: Sequence[str]) -> Layout:
         """Describe some of its hot columns, in this order."""
-        version = self.version
-        return Layout(
-            type=version.type,
-            name=version.name,
-            semver=version.semver,
-            version=version.version,
-            branch=version.branch,
-            content_hash=version.content_hash,
-            num_rows=version.num_rows,
-            shard_rows=self.plan.shard_rows,
-            columns=tuple(self.columns[name].column for name in names),
-        )
+        columns = [self.columns[name].column for name in names]
+        return layout_of(self.version, self.version.num_rows, self.plan.shard_rows, columns)
 
     def hold(self, names: Sequence[str], holder: str, let_go: Callable[[Resident, str], None]) -> Hold:
         """Count a new holder of some of its hot columns."""
@@ -213,6 +203,21 @@ def describe(parts: Sequence[Resident], role: Role) -> ResidentVersion:
 
 def _rows(parts: Iterable[Resident]) -> int:
     return sum(part.plan.num_rows for part in parts)
+
+
+def layout_of(version: Version, rows: int, shard_rows: int, columns: Iterable[Column]) -> Layout:
+    """Describe columns of a version, or of some of its rows."""
+    return Layout(
+        type=version.type,
+        name=version.name,
+        semver=version.semver,
+        version=version.version,
+        branch=version.branch,
+        content_hash=version.content_hash,
+        num_rows=rows,
+        shard_rows=shard_rows,
+        columns=tuple(columns),
+    )
 
 
 class Hold:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from alluxio_lance.layout import Column, Layout
+from alluxio_lance.layout import Column
 from alluxio_lance.sidecar.fill.column import HotColumn
 from alluxio_lance.sidecar.reading import SharedReader
-from alluxio_lance.sidecar.resident import Resident
+from alluxio_lance.sidecar.resident import Hold, Resident, layout_of
 from alluxio_lance.sidecar.units import Units
 from alluxio_lance.values import Version
 
-__all__ = ["Stream", "Streamed", "joined", "layout_of"]
+__all__ = ["Stream", "Streamed", "joined"]
 
 
 @dataclass(slots=True, eq=False)
@@ -54,51 +53,27 @@ class Streamed:
         return int(sum(units.only([name]).need() * self.growth.get(name, 1.0) for name in units.names))
 
 
-class Stream:
+class Stream(Hold):
     """A reader's claim on a version that it reads window by window: what its lease holds, with no segment in it.
+
+    Windows stay until they are released themselves.
 
     Attributes
     ----------
     layout
         Its columns, without segments.
-    descriptors
-        None.
     window_units
         How many units a window may have so that two fit into the budget; at least 1, and not more than fit a packet.
     """
 
-    __slots__ = ("_lock", "_release", "descriptors", "layout", "streamed", "units", "window_units")
+    __slots__ = ("streamed", "units", "window_units")
 
     def __init__(self, streamed: Streamed, units: Units, release: Callable[[], None]) -> None:
+        columns = [_empty(units, name) for name in units.names]
+        super().__init__(layout_of(streamed.version, streamed.version.num_rows, units.rows, columns), (), release)
         self.streamed = streamed
         self.units = units
         self.window_units = 1
-        self.layout = layout_of(streamed.version, units, (), [_empty(units, name) for name in units.names])
-        self.descriptors: tuple[int, ...] = ()
-        self._release: Callable[[], None] | None = release
-        self._lock = threading.Lock()
-
-    def release(self) -> None:
-        """Let the version go; a second call does nothing. Windows stay until they are released."""
-        with self._lock:
-            release, self._release = self._release, None
-        if release is not None:
-            release()
-
-
-def layout_of(version: Version, units: Units, numbers: Sequence[int], columns: Iterable[Column]) -> Layout:
-    """Describe a window; without units the whole version, with no rows in memory."""
-    return Layout(
-        type=version.type,
-        name=version.name,
-        semver=version.semver,
-        version=version.version,
-        branch=version.branch,
-        content_hash=version.content_hash,
-        num_rows=sum(units.plan.rows_of(number) for number in numbers) if numbers else version.num_rows,
-        shard_rows=units.rows,
-        columns=tuple(columns),
-    )
 
 
 def _empty(units: Units, name: str) -> Column:

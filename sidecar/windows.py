@@ -22,9 +22,9 @@ from alluxio_lance.sidecar.claim import Asker, Claim, PaidRoom
 from alluxio_lance.sidecar.loading import Loading
 from alluxio_lance.sidecar.plan import DEFAULT_SHARD_BYTES
 from alluxio_lance.sidecar.promises import Promises
-from alluxio_lance.sidecar.resident import Hold, Key, Load, Resident, key_of
+from alluxio_lance.sidecar.resident import Hold, Key, Load, Resident, key_of, layout_of
 from alluxio_lance.sidecar.shelf import Shelf
-from alluxio_lance.sidecar.stream import Stream, Streamed, joined, layout_of
+from alluxio_lance.sidecar.stream import Stream, Streamed, joined
 from alluxio_lance.sidecar.unit_loads import UnitLoads
 from alluxio_lance.sidecar.units import Units
 from alluxio_lance.values import Version
@@ -224,7 +224,9 @@ class Windows:
         for one in claim.residents:
             one.opened_at = datetime.now(UTC)
         columns = [[one.columns[name] for one in claim.residents] for name in claim.units.names]
-        layout = layout_of(stream.streamed.version, claim.units, claim.numbers, [joined(column) for column in columns])
+        units = claim.units
+        rows = sum(units.plan.rows_of(number) for number in claim.numbers)
+        layout = layout_of(stream.streamed.version, rows, units.rows, [joined(column) for column in columns])
         descriptors = tuple(fd for column in columns for hot in column for fd in hot.descriptors)
         return Hold(layout, descriptors, lambda: self._let_go(claim.residents, holder))
 

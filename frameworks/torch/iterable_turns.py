@@ -20,7 +20,7 @@ from weakref import WeakSet
 
 from torch.utils.data import get_worker_info
 
-from alluxio_lance.client.descriptors import Origin, close_all, identities, take_from
+from alluxio_lance.client.descriptors import Origin, identities, take_from, writable
 from alluxio_lance.client.epochs.state import Start
 from alluxio_lance.errors import Unavailable
 
@@ -174,7 +174,7 @@ class Turns:
             # The process that pickled it has ended, so this is none of its workers.
             self.__init__(start)  # type: ignore[misc]  # unpickling makes the object without calling it
             return
-        self._adopt(_writable(taken[0]))
+        self._adopt(writable(taken)[0])
         self._owner = origin.pid
         self._turn = threading.Lock()
         self._started = 0
@@ -189,13 +189,6 @@ def _fresh() -> int:
     descriptor = os.memfd_create("alluxio-lance-turns", os.MFD_CLOEXEC)
     os.ftruncate(descriptor, _WORDS * 8)
     return descriptor
-
-
-def _writable(taken: int) -> int:
-    try:
-        return os.open(f"/proc/self/fd/{taken}", os.O_RDWR | os.O_CLOEXEC)
-    finally:
-        close_all((taken,))
 
 
 _ALL: WeakSet[Turns] = WeakSet()

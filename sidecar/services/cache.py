@@ -101,7 +101,7 @@ class Cache(CacheServicer):
             return pb.OpenResponse(lease=token, layout=layout, unit_rows=rows, window_units=most)
         return pb.OpenResponse(lease=token, layout=layout)
 
-    def _hold(self, version: Version, request: pb.OpenRequest, asker: Asker) -> Hold | Stream:
+    def _hold(self, version: Version, request: pb.OpenRequest, asker: Asker) -> Hold:
         columns = list(request.columns) or None
         windows = self._residency.windows
         if request.stream:
