@@ -4,6 +4,7 @@
 
 BIN := .venv/bin
 PYTEST := $(BIN)/pytest
+JOBS := 2
 
 help: ## List the recipes
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -17,8 +18,8 @@ servers: setup ## Install and build the servers that the tests start: databases,
 demo: setup ## Run the main job on real images: register, train on torch and Keras, update, roll back
 	@$(BIN)/alluxio-lance demo $(ARGS)
 
-test: servers ## Run all tests
-	@$(PYTEST) $(ARGS)
+test: servers ## Run all tests, two files at a time; JOBS=0 for one after the other in one process
+	@$(PYTEST) --numprocesses=$(JOBS) --dist=loadfile $(ARGS)
 
 engines: servers ## Run the catalog's contract on SQLite, PostgreSQL and MariaDB: passed per engine, none skipped
 	@deploy/setup/engines $(ARGS)

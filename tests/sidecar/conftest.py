@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -112,9 +113,9 @@ def read_column():
     return read
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def memfds():
-    """List the memfds of alluxio-lance that this process has open or mapped."""
+    """List the memfds of alluxio-lance that this process has open or mapped since the test began."""
 
     def find() -> list[str]:
         links = []
@@ -126,7 +127,9 @@ def memfds():
         maps = Path("/proc/self/maps").read_text().splitlines()
         return [text for text in [*links, *maps] if "memfd:alluxio-lance" in text]
 
-    return find
+    # What an earlier test of another room left is that room's fault, and told there.
+    before = Counter(find())
+    return lambda: sorted((Counter(find()) - before).elements())
 
 
 @pytest.fixture(scope="session")

@@ -69,8 +69,8 @@ def test_many_travel_as_a_descriptor(monkeypatch):
     number = made._descriptor
     assert len(pickle.dumps(made)) < 1000
     assert made._descriptor == number
-    with pytest.raises(OSError, match="not permitted"):
-        os.write(os.open(f"/proc/self/fd/{number}", os.O_RDWR), b"x")
+    with open(f"/proc/self/fd/{number}", "r+b", buffering=0) as again, pytest.raises(OSError, match="not permitted"):
+        again.write(b"x")
     arrived = pickle.loads(travelling)
     del made
     with pytest.raises(OSError, match="Bad file"):
