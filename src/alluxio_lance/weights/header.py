@@ -1,0 +1,201 @@
+"""The head of a safetensors file: where each tensor lies, written so that the data are aligned, and read with distrust.
+
+Format: 8 bytes length (little-endian), that many bytes of JSON, then the data. The data have no holes, hence alignment
+comes from the order: tensors of whole cache lines first, then the others by the width of their elements.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from alluxio_lance.errors import InvalidArgument
+from alluxio_lance.layout import PAGE
+from alluxio_lance.weights.elements import ELEMENT_BITS, tensor_bytes
+
+__all__ = ["ALIGNMENT", "FileHead", "Placed", "TensorSpec", "make_head", "parse_head"]
+
+ALIGNMENT: Final = 64
+"""Bytes that the start of every tensor is a multiple of, whose own size is one; others are aligned to their elements."""
+_LENGTH_BYTES: Final = 8
+_LONGEST: Final = 100_000_000
+"""Bytes of JSON that readers of the format accept."""
+_METADATA: Final = "__metadata__"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorSpec:
+    """What a tensor is, without its bytes."""
+
+    name: str
+    dtype: str
+    """The element type in the names of the safetensors format, ``BF16``."""
+    shape: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """Its bytes; `InvalidArgument` when there can be no such tensor."""
+        return tensor_bytes(self.dtype, self.shape, f"tensor {self.name[:200]!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A tensor and where it lies."""
+
+    spec: TensorSpec
+    offset: int
+    """From the start of the file."""
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class FileHead:
+    """The head of a file and what follows from it."""
+
+    raw: bytes
+    """The bytes before the data; `parse_head` leaves them out."""
+    tensors: Mapping[str, Placed]
+    """By name, in the order of their data."""
+    metadata: Mapping[str, str]
+    data: int
+    """Where the data begin."""
+    length: int
+    """Bytes of the whole file."""
+
+
+def make_head(specs: Iterable[TensorSpec], metadata: Mapping[str, str] | None = None) -> FileHead:
+    """Lay tensors out in a file; the same tensors in any order give the same file. The data begin on a page.
+
+    Raises
+    ------
+    InvalidArgument
+        When a name comes twice or is reserved, or there can be no such tensor.
+    """
+    order = sorted(((spec, spec.size) for spec in specs), key=_rank)
+    offset = 0
+    entries: dict[str, Any] = {_METADATA: dict(sorted(metadata.items()))} if metadata else {}
+    ends: list[tuple[TensorSpec, int, int]] = []
+    for spec, size in order:
+        if spec.name in entries or spec.name == _METADATA:
+            raise InvalidArgument(f"tensor {spec.name[:200]!r} comes twice, or its name is reserved")
+        entries[spec.name] = {"dtype": spec.dtype, "shape": list(spec.shape), "data_offsets": [offset, offset + size]}
+        ends.append((spec, offset, size))
+        offset += size
+    text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
+    data = -(-(_LENGTH_BYTES + len(text)) // PAGE) * PAGE
+    text = text.ljust(data - _LENGTH_BYTES)
+    if len(text) > _LONGEST:
+        raise InvalidArgument(
+            f"the head of {len(order)} tensors has {len(text)} bytes: readers take at most {_LONGEST}"
+        )
+    return FileHead(
+        raw=len(text).to_bytes(_LENGTH_BYTES, "little") + text,
+        tensors={spec.name: Placed(spec, data + start, size) for spec, start, size in ends},
+        metadata=dict(metadata or {}),
+        data=data,
+        length=data + offset,
+    )
+
+
+def _rank(one: tuple[TensorSpec, int]) -> tuple[bool, int, str]:
+    spec, size = one
+    return size % ALIGNMENT != 0, -ELEMENT_BITS[spec.dtype] if size % ALIGNMENT else 0, spec.name
+
+
+def parse_head(start: bytes | memoryview, length: int, what: str) -> FileHead:
+    """Read the head of a file of somebody else's.
+
+    Parameters
+    ----------
+    start
+        The bytes of the file from its start: at least the head, or all there are.
+    length
+        Bytes of the whole file.
+    what
+        Names the file in messages.
+
+    Raises
+    ------
+    InvalidArgument
+        When it is no safetensors file, or says of itself what is not so.
+    """
+    text = _text(start, length, what)
+    data = _LENGTH_BYTES + len(text)
+    try:
+        entries = json.loads(text, object_pairs_hook=_unique)
+    except (ValueError, RecursionError) as error:
+        raise InvalidArgument(f"{what} is no safetensors file: its head is no JSON ({error})") from error
+    if not isinstance(entries, dict):
+        raise InvalidArgument(f"{what} is no safetensors file: its head is no JSON object")
+    metadata = _metadata(entries.pop(_METADATA, None), what)
+    tensors = sorted((_tensor(name, entry, data, what) for name, entry in entries.items()), key=_position)
+    _check_places(tensors, data, length, what)
+    return FileHead(b"", {placed.spec.name: placed for placed in tensors}, metadata, data, length)
+
+
+def _text(start: bytes | memoryview, length: int, what: str) -> bytes:
+    if length < _LENGTH_BYTES or len(start) < _LENGTH_BYTES:
+        raise InvalidArgument(f"{what} is no safetensors file: it has {length} bytes, and its head alone would have 8")
+    size = int.from_bytes(start[:_LENGTH_BYTES], "little")
+    if size > _LONGEST or size > length - _LENGTH_BYTES:
+        raise InvalidArgument(
+            f"{what} is no safetensors file, or cut short: its head would have {size} bytes, and the file has {length}"
+        )
+    if len(start) < _LENGTH_BYTES + size:
+        raise InvalidArgument(f"{what} was read to byte {len(start)} only, and its head ends at {_LENGTH_BYTES + size}")
+    return bytes(start[_LENGTH_BYTES : _LENGTH_BYTES + size])
+
+
+def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the name {twice[:200]!r} comes twice")
+    return found
+
+
+def _metadata(found: Any, what: str) -> dict[str, str]:
+    if found is None:
+        return {}
+    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+        raise InvalidArgument(f"the head of {what} has metadata that are no texts")
+    return found
+
+
+def _tensor(name: str, entry: Any, data: int, what: str) -> Placed:
+    where = f"tensor {name[:200]!r} of {what}"
+    if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
+        raise InvalidArgument(f"{where} is not described by dtype, shape and data_offsets")
+    dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if not isinstance(dtype, str) or not _are_numbers(shape) or not _are_numbers(offsets) or len(offsets) != _PAIR:
+        raise InvalidArgument(f"{where} is described by other things than a type, dimensions and two offsets")
+    size = tensor_bytes(dtype, shape, where)
+    start, stop = offsets
+    if start < 0 or stop - start != size:
+        raise InvalidArgument(f"{where} has {size} bytes by its shape, and lies from {start} to {stop}")
+    return Placed(TensorSpec(name=name, dtype=dtype, shape=tuple(shape)), data + start, size)
+
+
+_PAIR: Final = 2
+
+
+def _are_numbers(found: Any) -> bool:
+    return isinstance(found, list) and all(type(number) is int for number in found)
+
+
+def _position(placed: Placed) -> tuple[int, int]:
+    return placed.offset, placed.size
+
+
+def _check_places(tensors: Sequence[Placed], data: int, length: int, what: str) -> None:
+    end = data
+    for placed in tensors:
+        if placed.offset != end:
+            fault = "overlaps what lies before it" if placed.offset < end else "comes after a hole"
+            raise InvalidArgument(f"tensor {placed.spec.name[:200]!r} of {what} {fault}: the file is damaged")
+        end += placed.size
+    if end != length:
+        raise InvalidArgument(f"{what} has {length} bytes, and its tensors end at {end}: it is cut short or damaged")

@@ -1,0 +1,209 @@
+"""A model as rows: pieces of its tensors and files, each with the hash of its bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+
+from alluxio_lance.errors import InvalidArgument
+from alluxio_lance.incoming import Source, stream
+from alluxio_lance.weights.header import TensorSpec, make_head
+from alluxio_lance.weights.paths import check_paths
+
+__all__ = ["CHUNK_BYTES", "MODEL_SCHEMA", "OWN_FOLDER", "File", "Kind", "Notes", "Tensor", "is_model", "source_of"]
+
+OWN_FOLDER: Final = ".alluxio-lance/"
+"""Files below it are made while the other parts go by, and come last."""
+CHUNK_BYTES: Final = 4 << 20
+"""Bytes of every piece but the last of its part. Two of them make one batch: Lance keeps a page of one value in memory."""
+_BATCH_BYTES: Final = 2 * CHUNK_BYTES
+_BATCH_ROWS: Final = 4096
+_MARK: Final = b"alluxio-lance.model"
+_FORMAT: Final = b"1"
+
+
+class Kind(StrEnum):
+    """What a row is a piece of."""
+
+    TENSOR = "tensor"
+    FILE = "file"
+    NOTES = "notes"
+    """The one row with what `Notes` holds, as JSON with sorted keys."""
+
+
+MODEL_SCHEMA: Final = pa.schema(
+    [
+        pa.field("kind", pa.string(), nullable=False),
+        pa.field("name", pa.string(), nullable=False),
+        pa.field("chunk", pa.int32(), nullable=False),
+        pa.field("dtype", pa.string(), nullable=False),
+        pa.field("shape", pa.list_(pa.field("item", pa.int64(), nullable=False)), nullable=False),
+        pa.field("size", pa.int64(), nullable=False),
+        pa.field("hash", pa.binary(32), nullable=False),
+        pa.field("data", pa.large_binary(), nullable=False),
+    ],
+    metadata={_MARK: _FORMAT},
+)
+"""kind; the tensor's name or the file's path ("" for notes); the number of the piece; the tensor's element type and shape
+("" and [] for others); the bytes of the whole part; SHA-256 of the piece; the piece. A part without bytes has one piece."""
+
+
+def is_model(schema: pa.Schema) -> bool:
+    """Tell whether a table with this schema holds a model."""
+    return (schema.metadata or {}).get(_MARK) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A tensor on its way into the store."""
+
+    spec: TensorSpec
+    data: Callable[[], memoryview]
+    """Gives its bytes, row-major and little-endian; called once, when it is its turn, and let go of after that."""
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file on its way into the store."""
+
+    path: str
+    """Relative, with slashes."""
+    data: Callable[[], memoryview]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notes:
+    """What belongs to a model's bytes and is neither a tensor nor a file; part of the content hash."""
+
+    tied: Mapping[str, str] = field(default_factory=dict)
+    """Names that share the memory of another tensor: alias to the name under which it is stored."""
+    views: Mapping[str, str] = field(default_factory=dict)
+    """Tensors whose element type the format does not have, stored as another of the same bytes: ``complex128``."""
+    quantized: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """How the integers of a tensor stand for numbers."""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """What a framework wants to find again."""
+
+    def to_json(self) -> bytes:
+        """Write them; the same notes are the same bytes."""
+        return json.dumps(
+            {"tied": self.tied, "views": self.views, "quantized": self.quantized, "extra": self.extra},
+            default=dict,
+            sort_keys=True,
+            separators=(",", ":"),
+        ).encode()
+
+    @classmethod
+    def from_json(cls, text: bytes | memoryview) -> Notes:
+        """Read them; `InvalidArgument` when they are none."""
+        try:
+            found = json.loads(bytes(text))
+        except (ValueError, RecursionError) as error:
+            raise InvalidArgument(f"the notes of the model are no JSON: {error}") from error
+        known = {"tied", "views", "quantized", "extra"}
+        if not isinstance(found, dict) or set(found) != known or not all(isinstance(found[key], dict) for key in known):
+            raise InvalidArgument(f"the notes of the model are no object with {', '.join(sorted(known))}")
+        return cls(**found)
+
+
+def source_of(
+    tensors: Sequence[Tensor], files: Sequence[File] = (), notes: Notes | None = None, description: str = "the model"
+) -> Source:
+    """Make the rows of a model, piece by piece: no more than one part and one batch are in memory.
+
+    Raises
+    ------
+    InvalidArgument
+        At once for names, shapes and paths that cannot be; while it is read when a part has other bytes than it says.
+    """
+    notes = notes or Notes()
+    head = make_head(tensor.spec for tensor in tensors)
+    check_paths(file.path for file in files)
+    names = head.tensors.keys()
+    for alias, name in notes.tied.items():
+        if alias in names or name not in names:
+            raise InvalidArgument(f"{alias!r} cannot be tied to {name!r}: the one is to have no bytes, the other some")
+    # In one order whatever the caller's is: the same model has the same content hash, and is read as its file lies.
+    given = {tensor.spec.name: tensor for tensor in tensors}
+    ordered = [given[name] for name in names], sorted(files, key=_turn)
+    return Source(
+        reader=stream(MODEL_SCHEMA, _batches(_pieces(*ordered, notes))),
+        num_bytes=head.length - head.data,
+        description=description,
+    )
+
+
+def _turn(file: File) -> tuple[bool, str]:
+    return file.path.startswith(OWN_FOLDER), file.path
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    kind: Kind
+    name: str
+    chunk: int
+    dtype: str
+    shape: tuple[int, ...]
+    size: int
+    data: memoryview
+
+
+def _pieces(tensors: Iterable[Tensor], files: Iterable[File], notes: Notes) -> Iterator[_Piece]:
+    text = notes.to_json()
+    yield from _cut(Kind.NOTES, "", "", (), memoryview(text))
+    for tensor in tensors:
+        spec = tensor.spec
+        data = tensor.data().cast("B")
+        if data.nbytes != spec.size:
+            raise InvalidArgument(f"tensor {spec.name!r} has {data.nbytes} bytes, and by its shape {spec.size}")
+        yield from _cut(Kind.TENSOR, spec.name, spec.dtype, spec.shape, data)
+    for file in files:
+        yield from _cut(Kind.FILE, file.path, "", (), file.data().cast("B"))
+
+
+def _cut(kind: Kind, name: str, dtype: str, shape: tuple[int, ...], data: memoryview) -> Iterator[_Piece]:
+    for chunk, start in enumerate(range(0, max(data.nbytes, 1), CHUNK_BYTES)):
+        yield _Piece(kind, name, chunk, dtype, shape, data.nbytes, data[start : start + CHUNK_BYTES])
+
+
+def _batches(pieces: Iterable[_Piece]) -> Iterator[pa.RecordBatch]:
+    waiting: list[_Piece] = []
+    size = 0
+    for piece in pieces:
+        if waiting and (size + piece.data.nbytes > _BATCH_BYTES or len(waiting) == _BATCH_ROWS):
+            yield _batch(waiting)
+            waiting, size = [], 0
+        waiting.append(piece)
+        size += piece.data.nbytes
+    yield _batch(waiting)
+
+
+def _batch(pieces: Sequence[_Piece]) -> pa.RecordBatch:
+    columns = [
+        pa.array([piece.kind for piece in pieces], pa.string()),
+        pa.array([piece.name for piece in pieces], pa.string()),
+        pa.array([piece.chunk for piece in pieces], pa.int32()),
+        pa.array([piece.dtype for piece in pieces], pa.string()),
+        pa.array([piece.shape for piece in pieces], MODEL_SCHEMA.field("shape").type),
+        pa.array([piece.size for piece in pieces], pa.int64()),
+        pa.array([hashlib.sha256(piece.data).digest() for piece in pieces], pa.binary(32)),
+        _binary([piece.data for piece in pieces]),
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=MODEL_SCHEMA)
+
+
+def _binary(values: Sequence[memoryview]) -> pa.Array:
+    """Lay values one behind the other: one copy, where ``pa.array`` makes Python bytes first."""
+    offsets = np.zeros(len(values) + 1, np.int64)
+    np.cumsum([value.nbytes for value in values], out=offsets[1:])
+    data = np.empty(int(offsets[-1]), np.uint8)
+    for start, value in zip(offsets, values, strict=False):
+        data[int(start) : int(start) + value.nbytes] = np.frombuffer(value, np.uint8)
+    return pa.Array.from_buffers(pa.large_binary(), len(values), [None, pa.py_buffer(offsets), pa.py_buffer(data)])
