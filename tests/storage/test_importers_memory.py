@@ -100,7 +100,7 @@ OTHER = pa.record_batch({"a": [1]})
         (generate(TABLE), r"yields pyarrow.lib.Table"),
         (datasets.DatasetDict({"train": datasets.Dataset.from_dict({"a": [1]})}), r"give one split.*data\['train'\]"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
 def test_other_data_are_refused(store, data, sentence):
     """The sentence says what is accepted, or what is wrong."""
