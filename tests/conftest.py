@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -23,6 +24,10 @@ from alluxio_lance.manager import ResourceManager
 from alluxio_lance.storage.alluxio.cluster import Cluster, ClusterPlan, Ports
 from alluxio_lance.storage.alluxio.cluster.jars import class_path, java
 from alluxio_lance.values import Version
+
+
+# Where tests run in several processes, each is told the terminal's width, and tables would be cut to it.
+os.environ.pop("COLUMNS", None)
 
 
 class Node:
