@@ -30,6 +30,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--workers", type=int, nargs="+", action="extend", help="0 and 2 by default")
     made.add_argument("--repetitions", type=int)
     made.add_argument("--epochs", type=int, default=3)
+    made.add_argument("--size", help="of the model: 512MiB by default, 64MiB with --quick")
     made.add_argument("--quick", action="store_true", help="fewer rows and repetitions: does everything work?")
     made.add_argument("--no-install", dest="install", action="store_false", help="make no environments for peers")
     made.add_argument("--out", type=Path, default=Path("bench/results"), help="folder for JSON and plots")

@@ -20,6 +20,7 @@ from alluxio_lance.bench.results import Results
 from alluxio_lance.bench.service import serving
 from alluxio_lance.bench.ways import chosen
 from alluxio_lance.errors import InvalidArgument, Unavailable
+from alluxio_lance.sizes import read_size
 
 __all__ = ["run", "run_all"]
 
@@ -33,6 +34,7 @@ def run_all(
     workers: Sequence[int] = (0, 2),
     repetitions: int | None = None,
     epochs: int = 3,
+    size: str | None = None,
     seed: int = 0,
     quick: bool = False,
     install: bool = True,
@@ -48,7 +50,10 @@ def run_all(
     ----------
     only
         Names from ``bench/parts``, and ``ways`` for the table of ways; all by default, or the ways alone when ``ways``
-        names some. All other parameters as of `run`; rows, batch_size, workers and epochs are those of the ways.
+        names some.
+    size
+        Of the model that the part ``models`` measures, as people write it: ``512MiB``, which is the default; 64 MiB when
+        ``quick``. All other parameters as of `run`; rows, batch_size, workers and epochs are those of the ways.
 
     Returns
     -------
@@ -65,6 +70,7 @@ def run_all(
         raise InvalidArgument(
             f"ways are measured by the part {WAYS}, which is not among {', '.join(parts)}: name it, too"
         )
+    model_bytes = bytes_of(size)
     plotting()
     console, ok = console or Console(), True
     if WAYS in parts:
@@ -98,9 +104,24 @@ def run_all(
                 work=work,
                 limit_s=limit_s,
                 console=console,
+                size=model_bytes,
             )
             ok = ok and found is not None
     return ok
+
+
+def bytes_of(size: str | None) -> int | None:
+    """Read the size of the model.
+
+    Raises
+    ------
+    InvalidArgument
+        When it is no size.
+    """
+    try:
+        return None if size is None else read_size(size)
+    except ValueError as error:
+        raise InvalidArgument(f"size is {size!r}: {error}") from error
 
 
 def repetitions_of(given: int | None, quick: bool) -> int:

@@ -20,6 +20,7 @@ from alluxio_lance.cli.clustering import alluxio
 from alluxio_lance.cli.demonstrating import demo
 from alluxio_lance.cli.doctoring import doctor
 from alluxio_lance.cli.looking import history, list_resources, show
+from alluxio_lance.cli.model import model
 from alluxio_lance.cli.mounting import mount, unmount
 from alluxio_lance.cli.naming import branch, label, merge, tag, unbranch, untag
 from alluxio_lance.cli.pointing import activate, deprecate, rollback
@@ -96,6 +97,7 @@ def root(
 _PANELS: Final[dict[str, dict[str, Callable[..., None] | Typer]]] = {
     "Begin": {"up": up, "demo": demo, "doctor": doctor, "bench": bench},
     "Bring data in": {"register": register, "update": update, "branch": branch, "merge": merge, "unbranch": unbranch},
+    "Models": {"model": model},
     "Look": {"list": list_resources, "show": show, "history": history, "whoami": whoami},
     "Steer": {
         "activate": activate,

@@ -19,7 +19,7 @@ def bench(
         Option(
             "--only",
             metavar="PART",
-            help="Only this part: ways, limit, growth, larger, memory, switching, lifecycle, tf, jpeg; repeat it.",
+            help="Only this part: ways, limit, growth, larger, memory, switching, models, lifecycle, tf, jpeg; repeat it.",
             show_default=False,
         ),
     ] = None,
@@ -43,6 +43,10 @@ def bench(
         int | None, Option("--repetitions", help="5 by default, 2 with --quick.", show_default=False)
     ] = None,
     epochs: Annotated[int, Option("--epochs", help="Epochs of the ways in each repetition.")] = 3,
+    size: Annotated[
+        str | None,
+        Option("--size", help="Of the model: 512MiB by default, 64MiB with --quick.", show_default=False),
+    ] = None,
     seed: Annotated[int, Option("--seed", help="Of the order of rows.")] = 0,
     no_install: Annotated[bool, Option("--no-install", help="Leave out peers that are not installed.")] = False,
     out: Annotated[Path, Option("--out", metavar="DIR", help="For the table and the plots.")] = Path("bench/results"),
@@ -64,6 +68,7 @@ def bench(
         workers=workers or (0, 2),
         repetitions=repetitions,
         epochs=epochs,
+        size=size,
         seed=seed,
         quick=quick,
         install=not no_install,

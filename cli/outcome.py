@@ -14,6 +14,7 @@ from alluxio_lance.cli.look import print_facts, state_text
 from alluxio_lance.cli.records import schema_of, version_record
 from alluxio_lance.cli.session import Session
 from alluxio_lance.values import State, Version
+from alluxio_lance.weights.rows import is_model
 
 __all__ = ["metric_text", "moment_text", "print_version"]
 
@@ -44,10 +45,12 @@ def print_version(session: Session, done: str, version: Version, *, as_json: boo
         stage,
     )
     archived = version.state is State.ARCHIVED
+    schema = schema_of(version)
     rows: list[tuple[str, str | Text]] = [
         ("rows", count(version.num_rows)),
         ("size", f"{size(version.cold_bytes or 0)} in the cold tier" if archived else size(version.num_bytes)),
-        ("columns", ", ".join(field.name for field in schema_of(version))),
+        # The columns of a model are those of every model.
+        *([] if is_model(schema) else [("columns", ", ".join(field.name for field in schema))]),
         ("uri", version.uri),
     ]
     if version.tags:

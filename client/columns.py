@@ -10,6 +10,7 @@ from alluxio_lance.client.counting import ReadCounters
 from alluxio_lance.client.descriptors import Descriptors
 from alluxio_lance.client.fixed import FixedColumn
 from alluxio_lance.client.variable import VariableColumn
+from alluxio_lance.errors import InvalidArgument
 from alluxio_lance.layout import Column, ColumnKind, Layout
 
 __all__ = ["AnyColumn", "open_columns"]
@@ -24,7 +25,17 @@ _READERS: Final[dict[ColumnKind, Callable[[Column, Descriptors, int, int, ReadCo
 
 
 def open_columns(layout: Layout, descriptors: Descriptors, counters: ReadCounters) -> dict[str, AnyColumn]:
-    """Make a reader for each column; ``descriptors`` come in the order of the layout, columns first."""
+    """Make a reader for each column; ``descriptors`` come in the order of the layout, columns first.
+
+    Raises
+    ------
+    InvalidArgument
+        When it is a model, which has no rows to read.
+    """
+    if any(column.kind is ColumnKind.FILE for column in layout.columns):
+        raise InvalidArgument(
+            f"{layout.uri} is a model and no dataset: open it with load_model of alluxio.torch or alluxio.tf"
+        )
     columns: dict[str, AnyColumn] = {}
     done = 0
     for column in layout.columns:

@@ -14,7 +14,7 @@ from alluxio_lance.lifecycle.writing import MergeParams, Writer, as_params
 from alluxio_lance.lifecycle.writing.adding import Addition, committed, semver_text, write_of
 from alluxio_lance.lifecycle.writing.leftovers import UNDOING
 from alluxio_lance.lifecycle.writing.line import Line, read_line, triple_of
-from alluxio_lance.lifecycle.writing.updating import has_moved_since
+from alluxio_lance.lifecycle.writing.updating import has_moved_since, is_difference
 from alluxio_lance.manager import OnProgress
 from alluxio_lance.values import State, Verb, Version
 
@@ -229,13 +229,18 @@ class Brancher:
             return False  # deleted since
         written = self._writer.leftovers.written(line, operation)
         base = line.find(params.base)
-        if operation.step == UNDOING or not written or source is None or base is None:
+        failed = operation.step == UNDOING or not written or self._is_interleaved(line, written[-1])
+        if failed or source is None or base is None:
             self._writer.leftovers.remove_written(line, operation)
             return False
         if has_moved_since(self._catalog, operation):
             params = replace(params, activate=False)
         self._writer.adder.add(running, line, _merged(params, base, source), written[-1], None)
         return True
+
+    def _is_interleaved(self, line: Line, number: int) -> bool:
+        """Tell whether a merge kept rows of a stranger, whose commit came between its look and its own."""
+        return is_difference(line.type, "overwrite") and self._writer.leftovers.follows_a_stranger(line, number)
 
     # -- after a crash -------------------------------------------------------------------------------------------------
 

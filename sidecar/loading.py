@@ -12,6 +12,7 @@ from alluxio_lance.manager import OnProgress
 from alluxio_lance.sidecar.budget import Room
 from alluxio_lance.sidecar.disk import NO_DISK, DiskTier
 from alluxio_lance.sidecar.loader import HotColumn, load, load_units
+from alluxio_lance.sidecar.models.loading import load_model
 from alluxio_lance.sidecar.plan import Plan
 from alluxio_lance.sidecar.reading import SharedReader, Versions
 from alluxio_lance.sidecar.units import Units, runs
@@ -188,7 +189,7 @@ class Loading:
     def _from_store(self, wish: Wish, names: Sequence[str]) -> Loaded:
         share = self._versions.warm(wish.version, wish.on_progress, lambda: not wish.cancelled())
         with closing(self._versions.open(wish.version)) as reader:
-            columns = load(
+            columns = (load_model if wish.plan.is_model else load)(
                 reader,
                 wish.plan.only(names),
                 wish.room,

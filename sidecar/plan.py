@@ -57,7 +57,7 @@ class ColumnPlan:
             Bytes that the head and the whole are multiples of.
         """
         data = rows * self.row_bytes
-        if self.shape.kind is ColumnKind.ARROW:
+        if self.shape.kind in {ColumnKind.ARROW, ColumnKind.FILE}:
             return round_up(data, PAGE) + PAGE
         validity = [-(-rows // 8)] if self.field.nullable else []
         regions = [data, *validity] if self.shape.kind is ColumnKind.FIXED else [8 * (rows + 1), *validity, data]
@@ -76,6 +76,11 @@ class Plan:
     num_rows: int
     shard_rows: int
     columns: tuple[ColumnPlan, ...]
+
+    @property
+    def is_model(self) -> bool:
+        """Whether the columns are files of a model."""
+        return any(column.shape.kind is ColumnKind.FILE for column in self.columns)
 
     @property
     def shards(self) -> int:

@@ -15,6 +15,7 @@ from alluxio_lance.errors import AlluxioLanceError, Internal
 from alluxio_lance.layout import Column, Layout, Pages
 from alluxio_lance.manager import OnProgress
 from alluxio_lance.sidecar.loader import HotColumn
+from alluxio_lance.sidecar.models.planning import is_model_version, plan_model
 from alluxio_lance.sidecar.plan import Plan, make_plan
 from alluxio_lance.sidecar.statistics import ResidentVersion, Role, Status
 from alluxio_lance.values import Progress, Version
@@ -121,10 +122,13 @@ class Resident:
     @classmethod
     def of(cls, version: Version, shard_bytes: int) -> Resident:
         """Plan a version."""
+        label = version.uri.removeprefix("alluxio://")
+        if is_model_version(version):
+            return cls(version, plan_model(version.num_rows, label=label), key_of(version))
         plan = make_plan(
             pa.ipc.read_schema(pa.py_buffer(version.schema)),
             version.num_rows,
-            label=version.uri.removeprefix("alluxio://"),
+            label=label,
             num_bytes=version.num_bytes,
             shard_bytes=shard_bytes,
         )

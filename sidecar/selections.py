@@ -13,8 +13,9 @@ from typing import Final, Self
 import numpy as np
 import numpy.typing as npt
 
-from alluxio_lance.errors import Corrupt, Unavailable
+from alluxio_lance.errors import Corrupt, InvalidArgument, Unavailable
 from alluxio_lance.lifecycle.ports import TableReader
+from alluxio_lance.sidecar.models.planning import is_model_version
 from alluxio_lance.sidecar.resident import Key, key_of
 from alluxio_lance.values import Version
 
@@ -76,10 +77,12 @@ class Selections:
         Raises
         ------
         InvalidArgument
-            When the expression is none that may be evaluated, or does not fit the columns.
+            When the expression is none that may be evaluated, or does not fit the columns; or the version is a model.
         NotFound, Restoring, Corrupt, Unavailable
             When the version cannot be read any more.
         """
+        if is_model_version(version):
+            raise InvalidArgument(f"{version.uri} is a model: filters select rows of datasets")
         return _parts(self._find((key_of(version), filter), version, wanted))
 
     def _find(self, key: tuple[Key, str], version: Version, wanted: Callable[[], bool]) -> _Bits:

@@ -15,11 +15,12 @@ from typing import Final
 
 import structlog
 
-from alluxio_lance.errors import AlluxioLanceError, NoSpace, Unavailable
+from alluxio_lance.errors import AlluxioLanceError, InvalidArgument, NoSpace, Unavailable
 from alluxio_lance.layout import ColumnKind
 from alluxio_lance.sidecar.budget import Budget, size_text
 from alluxio_lance.sidecar.claim import Asker, Claim, PaidRoom
 from alluxio_lance.sidecar.loading import Loading
+from alluxio_lance.sidecar.models.planning import is_model_version
 from alluxio_lance.sidecar.plan import DEFAULT_SHARD_BYTES
 from alluxio_lance.sidecar.promises import Promises
 from alluxio_lance.sidecar.resident import Hold, Key, Load, Resident, key_of, layout_of
@@ -95,7 +96,13 @@ class Windows:
             When there is no such column, or the version is not served any more.
         NoSpace
             When not even one unit fits into the budget.
+        InvalidArgument
+            When it is a model.
         """
+        if is_model_version(version):
+            raise InvalidArgument(
+                f"{version.uri} is a model, which is read as a whole - open it without streaming, as load_model does"
+            )
         stream = self._begin_stream(version, columns)
         try:
             guessed = {each.name for each in stream.units.plan.columns if each.shape.kind is not ColumnKind.FIXED}
@@ -126,6 +133,8 @@ class Windows:
 
     def could_stream(self, version: Version, columns: Sequence[str] | None = None) -> bool:
         """Say whether a version that does not fit as a whole can be read window by window."""
+        if is_model_version(version):
+            return False
         units = Units.of(Resident.of(version, DEFAULT_SHARD_BYTES).plan)
         return 0 < units.only(columns or units.names).need() <= self._budget.limit
 

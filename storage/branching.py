@@ -10,10 +10,12 @@ from alluxio_lance.lifecycle.ports import Source, Write
 from alluxio_lance.storage import writing
 from alluxio_lance.storage.faults import lance_faults
 from alluxio_lance.storage.lines import Line, branch_location
+from alluxio_lance.storage.models import delta as models
 from alluxio_lance.storage.opening import open_latest, open_version
 from alluxio_lance.storage.place import Place
 from alluxio_lance.storage.reading import LanceTableReader
 from alluxio_lance.storage.tagging import untag_line
+from alluxio_lance.weights.rows import is_model
 
 __all__ = ["branch", "merge", "unbranch"]
 
@@ -56,7 +58,7 @@ def unbranch(place: Place, location: str, name: str) -> None:
 def merge(place: Place, location: str, name: str, version: int, write: Write) -> int:
     """Overwrite the main line with the rows of a branch's version.
 
-    The files are copied, so that the branch can go.
+    The files are copied, so that the branch can go; of a model, the rows that the main line has not.
 
     Raises
     ------
@@ -68,4 +70,5 @@ def merge(place: Place, location: str, name: str, version: int, write: Write) ->
     with closing(LanceTableReader(open_version(place, own, version), where)) as reader:
         rows = pa.RecordBatchReader.from_batches(reader.schema, reader.batches(reader.schema.names))
         source = Source(reader=rows, num_rows=reader.num_rows, description=where)
-        return writing.overwrite(place, location, source, write)
+        overwrite = models.overwrite if is_model(reader.schema) else writing.overwrite
+        return overwrite(place, location, source, write)

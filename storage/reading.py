@@ -62,7 +62,12 @@ class LanceTableReader:
         return self._rows.ways
 
     def batches(
-        self, columns: Sequence[str], *, rows: tuple[int, int] | None = None, batch_bytes: int = BATCH_BYTES
+        self,
+        columns: Sequence[str],
+        *,
+        rows: tuple[int, int] | None = None,
+        batch_bytes: int = BATCH_BYTES,
+        batch_rows: int | None = None,
     ) -> Iterator[pa.RecordBatch]:
         """Stream rows in order.
 
@@ -74,6 +79,8 @@ class LanceTableReader:
             The first one and the one behind the last one, as a stream of all rows has them; by default all.
         batch_bytes
             About how many bytes a batch has; fixed-width columns by their width, others by the table's average.
+        batch_rows
+            At most how many rows a batch has, in the place of that: for those who know how long the rows are.
 
         Raises
         ------
@@ -87,7 +94,7 @@ class LanceTableReader:
         dataset, source = self._open()
         schema = self._project(columns)
         span = self._span(rows)
-        shape = Shape(schema.names, self._rows_per_batch(dataset, schema, batch_bytes), batch_bytes)
+        shape = Shape(schema.names, batch_rows or self._rows_per_batch(dataset, schema, batch_bytes), batch_bytes)
         return self._stream(source, schema, shape, span)
 
     def _span(self, rows: tuple[int, int] | None) -> Span:

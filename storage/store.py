@@ -30,11 +30,14 @@ from alluxio_lance.storage import (
 from alluxio_lance.storage.cold import open_cold
 from alluxio_lance.storage.faults import lance_faults
 from alluxio_lance.storage.local import LocalRoot
+from alluxio_lance.storage.models import delta as models
+from alluxio_lance.storage.models.checking import checked
 from alluxio_lance.storage.opening import open_latest, open_version, version_numbers
 from alluxio_lance.storage.place import Place
 from alluxio_lance.storage.reading import LanceTableReader
 from alluxio_lance.storage.views import opening as views
 from alluxio_lance.ways import CacheShare, Explanation
+from alluxio_lance.weights.rows import is_model
 
 __all__ = ["LanceStore"]
 
@@ -159,11 +162,11 @@ class LanceStore:
         AlreadyExists
             When a table is there; what a crashed `create` left does not count.
         InvalidArgument
-            When the data cannot be read or stored.
+            When the data cannot be read or stored, or are marked as a model and are no whole one.
         NoSpace
             When the disk is full.
         """
-        return writing.create(self._place, location, source, write)
+        return writing.create(self._place, location, checked(source) if _is_model(source) else source, write)
 
     def append(self, location: str, source: Source, write: Write) -> int:
         """Add rows; columns may come in any order, missing ones become null.
@@ -176,8 +179,17 @@ class LanceStore:
         return writing.append(self._place, location, source, write)
 
     def overwrite(self, location: str, source: Source, write: Write) -> int:
-        """Replace all rows, and the schema."""
-        return writing.overwrite(self._place, location, source, write)
+        """Replace all rows, and the schema; of a model only the pieces that differ are written.
+
+        Raises
+        ------
+        InvalidArgument
+            When the data cannot be read or stored, or are marked as a model and are no whole one.
+        Conflict
+            When another writer changed the model meanwhile.
+        """
+        write_rows = models.overwrite if _is_model(source) else writing.overwrite
+        return write_rows(self._place, location, source, write)
 
     def upsert(self, location: str, source: Source, on: Sequence[str], write: Write) -> int:
         """Replace the rows whose key matches, add the others; an empty source still makes a version.
@@ -388,3 +400,7 @@ class LanceStore:
             When the table or version does not exist.
         """
         return open_version(self._place, location, version)
+
+
+def _is_model(source: Source) -> bool:
+    return is_model(source.reader.schema)

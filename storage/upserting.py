@@ -21,7 +21,7 @@ from alluxio_lance.storage.opening import commit_arguments, open_version
 from alluxio_lance.storage.place import Place
 from alluxio_lance.storage.writing import properties
 
-__all__ = ["upsert"]
+__all__ = ["replacement", "upsert"]
 
 _ATTEMPTS: Final = 10
 """Matches are computed anew after a conflict. Writers of ours hold a lock; only strangers can come in between."""
@@ -64,7 +64,7 @@ def _replace_rows(place: Place, location: str, source: Source, schema: pa.Schema
     def replace(newest: lance.LanceDataset) -> lance.Transaction:
         if _columns(newest) != columns:
             raise Conflict(f"another writer changed the columns of {uri} meanwhile: read the new state and try again")
-        return _replacement(newest, keys.names, matched, fragments)
+        return replacement(newest, keys.names, matched, fragments)
 
     try:
         matched = keys.checked()
@@ -80,9 +80,10 @@ def _columns(table: lance.LanceDataset) -> tuple[str, list[tuple[str, int]], pa.
     return table.data_storage_version, numbers, table.schema
 
 
-def _replacement(
-    table: lance.LanceDataset, names: list[str], keys: pa.Table, fragments: list[FragmentMetadata]
+def replacement(
+    table: lance.LanceDataset, names: list[str], keys: pa.Table, fragments: Sequence[FragmentMetadata]
 ) -> lance.Transaction:
+    """Make the transaction that deletes the rows with some keys and adds fragments; Lance reads the key columns only."""
     transaction, _ = table.merge_insert(names).when_matched_delete().execute_uncommitted(keys)
     deletion = transaction.operation
     if not isinstance(deletion, lance.LanceOperation.Update):

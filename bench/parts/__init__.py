@@ -21,6 +21,7 @@ PARTS: Final = {
     "larger": "a version four times as large as the memory budget",
     "memory": "memory of all processes while workers are added",
     "switching": "from an activation or a rollback to the first batch",
+    "models": "loads of a model, memory of those who hold it, what a fine-tune adds, and swaps",
     "lifecycle": "calls of the lifecycle per second",
     "tf": "tf.data beside from_tensor_slices and from_generator",
     "jpeg": "where the time goes with JPEG files, beside ImageFolder",

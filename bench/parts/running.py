@@ -31,6 +31,7 @@ def run_part(
     work: Path | None,
     limit_s: float,
     console: Console,
+    size: int | None = None,
 ) -> Found | None:
     """Measure a part; None when it could not be measured, with the reason printed."""
     from alluxio_lance.bench.parts.plot import write_plot  # noqa: PLC0415 - only the benchmark wants matplotlib
@@ -48,6 +49,7 @@ def run_part(
             work=Path(folder),
             limit_s=limit_s,
             tell=lambda what: status.update(f"{name}: {what}"),
+            size=size,
         )
         try:
             found = load(name).measure(setting)

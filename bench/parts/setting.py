@@ -27,6 +27,8 @@ class Setting:
     """Seconds for one measurement."""
     tell: Callable[[str], None]
     """Says what is being done."""
+    size: int | None = None
+    """Bytes of the model; the part's own choice when None."""
 
     def fresh(self, part: str, task: Mapping[str, Any], address: str = "") -> dict[str, Any]:
         """Call ``probe(task)`` of a part's module in a process of its own, with a sidecar's address in its environment.

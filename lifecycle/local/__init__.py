@@ -3,7 +3,7 @@
 Each file holds the verbs of one kind; what they share is in `base`.
 """
 
-from alluxio_lance.lifecycle.local.base import kind_of
+from alluxio_lance.lifecycle.kinds import kind_of
 from alluxio_lance.lifecycle.local.manager import LocalManager
 
 __all__ = ["LocalManager", "kind_of"]

@@ -19,9 +19,9 @@ from alluxio_lance.lifecycle.local.rooms import Rooms
 from alluxio_lance.lifecycle.ports import Catalog, Operation, OperationState, Store
 from alluxio_lance.lifecycle.uri import ResourceName, parse_name, parse_selector
 from alluxio_lance.manager import ResourceManager
-from alluxio_lance.values import Kind, Resource, Verb, Version
+from alluxio_lance.values import Resource, Verb, Version
 
-__all__ = ["Base", "json_object", "kind_of"]
+__all__ = ["Base", "json_object"]
 
 _log = structlog.get_logger(__name__)
 
@@ -31,11 +31,6 @@ _OURS: Final = ("automation:", "promotion:", "restore:")
 
 _MAKERS: Final = (Verb.REGISTER, Verb.UPDATE, Verb.BRANCH, Verb.MERGE)
 """The verbs that make a version."""
-
-
-def kind_of(type: str) -> Kind:
-    """Tell what a type holds: ``models`` holds models, every other type datasets."""
-    return Kind.MODEL if type == "models" else Kind.DATASET
 
 
 class Base(ResourceManager):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from typing import Any
 
 from alluxio_lance.errors import InvalidArgument, NotFound, Restoring
 from alluxio_lance.lifecycle.journal import Running
-from alluxio_lance.lifecycle.local.base import json_object, kind_of
+from alluxio_lance.lifecycle.kinds import SAVE_MODEL, check_mode, check_rows, kind_of
+from alluxio_lance.lifecycle.local.base import json_object
 from alluxio_lance.lifecycle.local.cold import ColdVerbs
 from alluxio_lance.lifecycle.naming import check_branch_name
 from alluxio_lance.lifecycle.pointing import events_of
@@ -42,8 +43,6 @@ class DataVerbs(ColdVerbs):
         on_progress: OnProgress | None = None,
     ) -> Version:
         parse_name(type, name)
-        if kind_of(type) is Kind.MODEL:
-            raise InvalidArgument(f"type {type!r} holds models, and this release keeps datasets only: use another type")
         if version is not None:
             parse_version(version)
         self._allow_new(Verb.REGISTER, type, name, request_id, activate=activate)
@@ -57,8 +56,7 @@ class DataVerbs(ColdVerbs):
         )
 
         def work(running: Running) -> Version:
-            source = self._rooms.store.source(data, format=format, options=options or {})
-            with _reading(source):
+            with self._reading(type, name, data, format, options) as source:
                 return self._rooms.writer.register(running, params, source, on_progress)
 
         if request_id is None and self.catalog.resource(type, name) is not None:
@@ -94,6 +92,8 @@ class DataVerbs(ColdVerbs):
         check_update(mode, keys, bump, version, branch or "")
         if data is None and metadata is None:
             raise InvalidArgument(f"nothing to update in {type}/{name}: give data, metadata, or both")
+        if data is not None:
+            check_mode(type, name, mode)
         activate = activate and branch is None
         self._allow_new(Verb.UPDATE, type, name, request_id, activate=activate)
         guarded = activate and self._is_guarded(type, name)
@@ -112,8 +112,7 @@ class DataVerbs(ColdVerbs):
         def work(running: Running) -> Version:
             if data is None:
                 return self._rooms.writer.update(running, params, None, on_progress)
-            source = self._rooms.store.source(data, format=format, options=options or {})
-            with _reading(source):
+            with self._reading(type, name, data, format, options) as source:
                 return self._rooms.writer.update(running, params, source, on_progress)
 
         if self.catalog.resource(type, name) is None:
@@ -122,6 +121,21 @@ class DataVerbs(ColdVerbs):
             type, name, lambda: self._run(Verb.UPDATE, type, name, as_params(params), request_id, work)
         )
         return self._version(self._ask_gates(made, message) if guarded else made)
+
+    @contextmanager
+    def _reading(
+        self, type: str, name: str, data: Any, format: str | None, options: Mapping[str, Any] | None
+    ) -> Iterator[Source]:
+        """Open data for a resource, and close their reader in the end, also when it was not read to its end."""
+        try:
+            source = self._rooms.store.source(data, format=format, options=options or {})
+        except InvalidArgument as unknown:
+            if kind_of(type) is not Kind.MODEL:
+                raise
+            raise InvalidArgument(f"{type}/{name} is a model: {SAVE_MODEL}. {unknown.message}") from unknown
+        with closing(source.reader):
+            check_rows(type, name, source.reader.schema)
+            yield source
 
     def _allow_new(self, verb: Verb, type: str, name: str, request_id: str | None, *, activate: bool) -> None:
         """Refuse a new version that the caller may not make, or may not make active: that is a right of its own."""
@@ -178,8 +192,3 @@ class DataVerbs(ColdVerbs):
     def _was_active(self, version: Version) -> bool:
         events = events_of(self.catalog, version.type, version.name)
         return any(event.after == str(version) for event in events)
-
-
-def _reading(source: Source) -> AbstractContextManager[Any]:
-    """Close the source's reader in the end, also when it was not read to its end."""
-    return closing(source.reader)

@@ -65,10 +65,16 @@ class TableReader(Protocol):
         ...
 
     def batches(
-        self, columns: Sequence[str], *, rows: tuple[int, int] | None = None, batch_bytes: int = 2 << 20
+        self,
+        columns: Sequence[str],
+        *,
+        rows: tuple[int, int] | None = None,
+        batch_bytes: int = 2 << 20,
+        batch_rows: int | None = None,
     ) -> Iterator[pa.RecordBatch]:
-        """Stream rows in order, all or those from the first of ``rows`` to before the second; in about ``batch_bytes``.
+        """Stream rows in order, all or those from the first of ``rows`` to before the second.
 
+        Batches have about ``batch_bytes``, or at most ``batch_rows`` rows where those are given.
         `Unavailable` when nothing comes for a long time: no read hangs for ever.
         """
         ...

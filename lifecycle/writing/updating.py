@@ -8,16 +8,17 @@ from typing import Any
 
 from alluxio_lance.errors import Conflict, NotFound
 from alluxio_lance.lifecycle.journal import Journal, Running
+from alluxio_lance.lifecycle.kinds import kind_of
 from alluxio_lance.lifecycle.pointing import events_of
 from alluxio_lance.lifecycle.ports import Catalog, Operation, Source, Store
 from alluxio_lance.lifecycle.writing.adding import Adder, Addition, write_of
 from alluxio_lance.lifecycle.writing.leftovers import UNDOING, Leftovers
 from alluxio_lance.lifecycle.writing.line import Line, read_line
 from alluxio_lance.lifecycle.writing.params import UpdateParams, as_params
-from alluxio_lance.manager import OnProgress
-from alluxio_lance.values import Version
+from alluxio_lance.manager import Mode, OnProgress
+from alluxio_lance.values import Kind, Version
 
-__all__ = ["Updater", "has_moved_since"]
+__all__ = ["Updater", "has_moved_since", "is_difference"]
 
 
 class Updater:
@@ -107,7 +108,12 @@ class Updater:
 
     def _is_interleaved(self, line: Line, params: UpdateParams, number: int) -> bool:
         """Tell whether a version has rows of a stranger, whose commit came between the base and this one."""
-        return params.mode in ("append", "upsert") and self._leftovers.follows_a_stranger(line, number)
+        return is_difference(line.type, params.mode) and self._leftovers.follows_a_stranger(line, number)
+
+
+def is_difference(type: str, mode: Mode | None) -> bool:
+    """Tell whether rows of the Lance version below stay in one that was written, which must then be nobody else's."""
+    return mode in ("append", "upsert") or (mode == "overwrite" and kind_of(type) is Kind.MODEL)
 
 
 def has_moved_since(catalog: Catalog, operation: Operation) -> bool:

@@ -10,7 +10,7 @@ import grpc
 
 from alluxio_lance.codes import PAGES, WAYS
 from alluxio_lance.errors import InvalidArgument, NoSpace, Restoring
-from alluxio_lance.lifecycle.local import LocalManager, kind_of
+from alluxio_lance.lifecycle.local import LocalManager
 from alluxio_lance.lifecycle.uri import Active, FilePath, parse_uri
 from alluxio_lance.manager import OnProgress
 from alluxio_lance.sidecar.lease import Lease
@@ -28,7 +28,7 @@ from alluxio_lance.sidecar.statistics import ResidentVersion
 from alluxio_lance.sidecar.windows import Asker, Stream
 from alluxio_lance.v1 import cache_pb2 as pb
 from alluxio_lance.v1.cache_pb2_grpc import CacheServicer
-from alluxio_lance.values import Kind, Progress, State, Verb, Version
+from alluxio_lance.values import Progress, State, Verb, Version
 from alluxio_lance.ways import DiskStatistics
 
 __all__ = ["Cache"]
@@ -109,7 +109,7 @@ class Cache(CacheServicer):
         try:
             return self._residency.open(version, columns, holder=asker.holder)
         except NoSpace as error:
-            if kind_of(version.type) is Kind.MODEL or not windows.could_stream(version, columns):
+            if not windows.could_stream(version, columns):
                 raise
             raise NoSpace(
                 f"{error.message}, or read it window by window with alluxio.torch.IterableDataset", **error.details

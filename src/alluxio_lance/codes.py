@@ -98,6 +98,7 @@ COLUMN_KINDS: Final = Codes(
         ColumnKind.FIXED: cache_pb2.COLUMN_KIND_FIXED,
         ColumnKind.VARIABLE: cache_pb2.COLUMN_KIND_VARIABLE,
         ColumnKind.ARROW: cache_pb2.COLUMN_KIND_ARROW,
+        ColumnKind.FILE: cache_pb2.COLUMN_KIND_FILE,
     }
 )
 PAGES: Final = Codes(

@@ -26,6 +26,8 @@ class ColumnKind(StrEnum):
     """Strings, binary, lists of fixed-width values: 64-bit offsets and values."""
     ARROW = "arrow"
     """Anything else: the segment is read with ``pyarrow.ipc``."""
+    FILE = "file"
+    """Of a model: one segment, whose ``data`` are a whole safetensors file."""
 
 
 class Pages(StrEnum):
@@ -46,16 +48,19 @@ class Region:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """One column of one shard in one sealed memfd, which is also a complete Arrow IPC file of ``length`` bytes."""
+    """One column of one shard in one sealed memfd, which is also a complete file of ``length`` bytes.
+
+    Of a model it is a safetensors file, otherwise an Arrow IPC file.
+    """
 
     id: int
     """Unique within one run of the sidecar."""
     rows: int
     length: int
-    """Bytes of the IPC file, which is the whole memfd."""
+    """Bytes of the file, which is the whole memfd."""
     pages: Pages
     data: Region = Region()
-    """FIXED: row-major values. VARIABLE: the values that the offsets point into."""
+    """FIXED: row-major values. VARIABLE: the values that the offsets point into. FILE: all of it."""
     offsets: Region = Region()
     """VARIABLE: ``rows + 1`` little-endian int64, in elements of ``Column.dtype`` (bytes for strings and binary)."""
     validity: Region = Region()
@@ -70,7 +75,8 @@ class Column:
     kind: ColumnKind
     dtype: str
     """FIXED and VARIABLE: the element, in numpy's names plus ``bfloat16`` (``uint8``, ``float16``, ``bool``,
-    ``datetime64[us]``, ``S16`` for 16 opaque bytes); VARIABLE also ``string`` and ``binary``. ARROW: empty."""
+    ``datetime64[us]``, ``S16`` for 16 opaque bytes); VARIABLE also ``string`` and ``binary``. ARROW: empty. FILE: the
+    format, ``safetensors``."""
     shape: tuple[int, ...] = ()
     """FIXED: the shape of one row, () for scalars."""
     nullable: bool = False

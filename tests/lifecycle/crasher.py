@@ -2,7 +2,8 @@
 
 Arguments: root, verb, step. ``mid-write`` dies inside the data stream, when half of the batches are handed over;
 ``mid-copy`` in the middle of the first file that is copied back; ``cloning`` a moment after Lance began to clone;
-``verifying`` while the clone is read.
+``verifying`` while the clone is read. ``register:model`` and ``update:model`` write a model; ``uncommitted`` dies when
+the pieces of an update are written and its commit is not.
 """
 
 import os
@@ -11,12 +12,15 @@ import sys
 import threading
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+from model_parts import rows_of
 
 from alluxio_lance.catalog import DatabaseCatalog
 from alluxio_lance.embedded import catalog_url, tables_folder
 from alluxio_lance.lifecycle.local import LocalManager
 from alluxio_lance.storage import LanceStore
+from alluxio_lance.storage.models import delta
 
 ROWS, BATCHES = 50_000, 40
 
@@ -57,6 +61,27 @@ def watching(step):
     return on_progress
 
 
+def write_model(manager, verb, step):
+    """Register a model of about 50 MB, or make the next version of one."""
+    count = 12
+    arrays = {f"layer.{number:02}": np.frombuffer(os.urandom(4 << 20), np.uint8) for number in range(count)}
+    seen = []
+
+    def view(array):
+        seen.append(array)
+        if step == "mid-write" and len(seen) > count // 2:
+            die()
+        return memoryview(array)
+
+    if step == "uncommitted":
+        delta.replacement = lambda *_: die()
+    rows = rows_of(arrays, view=view)
+    if verb == "register":
+        manager.register_resource("models", "new", rows, message="crash")
+    else:
+        manager.update_resource("models", "old", rows, mode="overwrite", message="crash")
+
+
 VERBS = {
     "rollback": lambda manager, _: manager.rollback_resource("datasets", "old", "1.0.0"),
     "archive": lambda manager, step: manager.archive_resource(
@@ -85,7 +110,9 @@ def main():
     manager = LocalManager(
         DatabaseCatalog.open(catalog_url(root)), LanceStore.local(tables_folder(root)), observer=observe
     )
-    if verb == "register":
+    if wanted.endswith(":model"):
+        write_model(manager, verb, step)
+    elif verb == "register":
         manager.register_resource("datasets", "new", stream(step == "mid-write"), message="crash")
     elif verb == "update":
         manager.update_resource("datasets", "old", stream(step == "mid-write"), message="crash")

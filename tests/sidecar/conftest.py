@@ -45,11 +45,16 @@ class TableDouble:
         return (FileWay(path="data/1.lance", bytes=self.table.nbytes, way=Way.LOCAL, why="it is a test"),)
 
     def batches(
-        self, columns: Sequence[str], *, rows: tuple[int, int] | None = None, batch_bytes: int = 0
+        self,
+        columns: Sequence[str],
+        *,
+        rows: tuple[int, int] | None = None,
+        batch_bytes: int = 0,
+        batch_rows: int | None = None,
     ) -> Iterator[pa.RecordBatch]:
         self.asked.append(list(columns))
         start, stop = rows or (0, self.num_rows)
-        for batch in self.table.select(columns)[start:stop].to_batches(max_chunksize=self.batch_rows):
+        for batch in self.table.select(columns)[start:stop].to_batches(max_chunksize=batch_rows or self.batch_rows):
             self.before_batch()
             yield batch
 

@@ -35,6 +35,8 @@ class _ColumnKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ColumnKind
     """Offsets and values."""
     COLUMN_KIND_ARROW: _ColumnKind.ValueType  # 3
     """Read with an Arrow IPC reader."""
+    COLUMN_KIND_FILE: _ColumnKind.ValueType  # 4
+    """Of a model: one segment that is a file as a whole."""
 
 class ColumnKind(_ColumnKind, metaclass=_ColumnKindEnumTypeWrapper):
     """How a column's rows are laid out."""
@@ -47,6 +49,8 @@ COLUMN_KIND_VARIABLE: ColumnKind.ValueType  # 2
 """Offsets and values."""
 COLUMN_KIND_ARROW: ColumnKind.ValueType  # 3
 """Read with an Arrow IPC reader."""
+COLUMN_KIND_FILE: ColumnKind.ValueType  # 4
+"""Of a model: one segment that is a file as a whole."""
 Global___ColumnKind: _TypeAlias = ColumnKind  # noqa: Y015
 
 class _Pages:
@@ -121,7 +125,7 @@ class Segment(_message.Message):
     rows: _builtins.int
     """Rows."""
     length: _builtins.int
-    """Bytes of the IPC file."""
+    """Bytes of the file that it is."""
     pages: Global___Pages.ValueType
     """What backs it."""
     @_builtins.property
@@ -174,7 +178,7 @@ class Column(_message.Message):
     kind: Global___ColumnKind.ValueType
     """How it is laid out."""
     dtype: _builtins.str
-    """The element type, in numpy's names plus bfloat16, string and binary."""
+    """The element type, in numpy's names plus bfloat16, string and binary; of a file its format, safetensors."""
     nullable: _builtins.bool
     """Whether nulls may occur."""
     null_count: _builtins.int

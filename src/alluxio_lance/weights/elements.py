@@ -48,14 +48,15 @@ def tensor_bytes(dtype: str, shape: Sequence[int], what: str) -> int:
         if length < 0:
             raise InvalidArgument(f"{what} has a negative dimension {length}")
         if length > _MOST_BYTES:
-            raise InvalidArgument(f"{what} has a dimension of {length}, which no memory can hold")
-    if 0 in shape:
-        return 0
+            raise InvalidArgument(f"{what} has a dimension above 2^62, which no memory can hold")
     size = bits
-    for length in shape:
+    # Readers of the format refuse a product that is too large also where another dimension is 0.
+    for length in filter(None, shape):
         size *= length
         if size > 8 * _MOST_BYTES:
             raise InvalidArgument(f"{what} has the shape {list(shape)}, which no memory can hold")
+    if 0 in shape:
+        return 0
     whole, rest = divmod(size, 8)
     if rest:
         raise InvalidArgument(f"{what} has {size} bits ({dtype}, shape {list(shape)}): they fill no whole bytes")

@@ -14,6 +14,7 @@ from typing import Any, Final
 from alluxio_lance.errors import InvalidArgument
 from alluxio_lance.layout import PAGE
 from alluxio_lance.weights.elements import ELEMENT_BITS, tensor_bytes
+from alluxio_lance.weights.strict_json import is_text, read_json
 
 __all__ = ["ALIGNMENT", "FileHead", "Placed", "TensorSpec", "make_head", "parse_head"]
 
@@ -22,6 +23,8 @@ ALIGNMENT: Final = 64
 _LENGTH_BYTES: Final = 8
 _LONGEST: Final = 100_000_000
 """Bytes of JSON that readers of the format accept."""
+_LONGEST_NUMBER: Final = 20
+"""Digits of the largest number of 64 bits."""
 _METADATA: Final = "__metadata__"
 
 
@@ -65,26 +68,44 @@ class FileHead:
     """Bytes of the whole file."""
 
 
-def make_head(specs: Iterable[TensorSpec], metadata: Mapping[str, str] | None = None) -> FileHead:
+def make_head(
+    specs: Iterable[TensorSpec], metadata: Mapping[str, str] | None = None, *, unit: int | None = None
+) -> FileHead:
     """Lay tensors out in a file; the same tensors in any order give the same file. The data begin on a page.
+
+    Parameters
+    ----------
+    specs
+        The tensors.
+    metadata
+        Texts by name.
+    unit
+        Bytes that the whole file shall be a multiple of, for memory that comes in pages of this size: whole pages. The
+        data end there instead of beginning on a page, and lie in the opposite order, which keeps each as aligned.
 
     Raises
     ------
     InvalidArgument
-        When a name comes twice or is reserved, or there can be no such tensor.
+        When a name comes twice, is reserved or no text, there can be no such tensor, or the head would be too long.
     """
-    order = sorted(((spec, spec.size) for spec in specs), key=_rank)
+    if not all(map(is_text, [*(metadata or {}), *(metadata or {}).values()])):
+        raise InvalidArgument("the metadata of a file have a text that is no UTF-8")
+    order = sorted(((spec, spec.size) for spec in specs), key=_rank, reverse=unit is not None)
     offset = 0
     entries: dict[str, Any] = {_METADATA: dict(sorted(metadata.items()))} if metadata else {}
     ends: list[tuple[TensorSpec, int, int]] = []
     for spec, size in order:
+        if not is_text(spec.name):
+            raise InvalidArgument(f"the name {spec.name[:200]!r} of a tensor is no UTF-8")
         if spec.name in entries or spec.name == _METADATA:
             raise InvalidArgument(f"tensor {spec.name[:200]!r} comes twice, or its name is reserved")
         entries[spec.name] = {"dtype": spec.dtype, "shape": list(spec.shape), "data_offsets": [offset, offset + size]}
         ends.append((spec, offset, size))
         offset += size
     text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
-    data = -(-(_LENGTH_BYTES + len(text)) // PAGE) * PAGE
+    data = (
+        _up(_LENGTH_BYTES + len(text), PAGE) if unit is None else _up(_LENGTH_BYTES + len(text) + offset, unit) - offset
+    )
     text = text.ljust(data - _LENGTH_BYTES)
     if len(text) > _LONGEST:
         raise InvalidArgument(
@@ -97,6 +118,10 @@ def make_head(specs: Iterable[TensorSpec], metadata: Mapping[str, str] | None = 
         data=data,
         length=data + offset,
     )
+
+
+def _up(number: int, unit: int) -> int:
+    return -(-number // unit) * unit
 
 
 def _rank(one: tuple[TensorSpec, int]) -> tuple[bool, int, str]:
@@ -124,8 +149,8 @@ def parse_head(start: bytes | memoryview, length: int, what: str) -> FileHead:
     text = _text(start, length, what)
     data = _LENGTH_BYTES + len(text)
     try:
-        entries = json.loads(text, object_pairs_hook=_unique)
-    except (ValueError, RecursionError) as error:
+        entries = read_json(text, _offset)
+    except ValueError as error:
         raise InvalidArgument(f"{what} is no safetensors file: its head is no JSON ({error})") from error
     if not isinstance(entries, dict):
         raise InvalidArgument(f"{what} is no safetensors file: its head is no JSON object")
@@ -148,25 +173,25 @@ def _text(start: bytes | memoryview, length: int, what: str) -> bytes:
     return bytes(start[_LENGTH_BYTES : _LENGTH_BYTES + size])
 
 
-def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the name {twice[:200]!r} comes twice")
-    return found
+def _offset(digits: str) -> int:
+    """Read a number of the head: each is a length or a place, from 0 to 2^64."""
+    if digits.startswith("-") or len(digits) > _LONGEST_NUMBER:
+        raise ValueError(f"the number {digits[:40]} is no length and no offset")
+    return int(digits)
 
 
 def _metadata(found: Any, what: str) -> dict[str, str]:
     if found is None:
         return {}
-    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+    if not isinstance(found, dict) or not all(map(is_text, [*found, *found.values()])):
         raise InvalidArgument(f"the head of {what} has metadata that are no texts")
     return found
 
 
 def _tensor(name: str, entry: Any, data: int, what: str) -> Placed:
     where = f"tensor {name[:200]!r} of {what}"
+    if not is_text(name):
+        raise InvalidArgument(f"{where} has a name that is no UTF-8")
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         raise InvalidArgument(f"{where} is not described by dtype, shape and data_offsets")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
@@ -174,7 +199,7 @@ def _tensor(name: str, entry: Any, data: int, what: str) -> Placed:
         raise InvalidArgument(f"{where} is described by other things than a type, dimensions and two offsets")
     size = tensor_bytes(dtype, shape, where)
     start, stop = offsets
-    if start < 0 or stop - start != size:
+    if stop - start != size:
         raise InvalidArgument(f"{where} has {size} bytes by its shape, and lies from {start} to {stop}")
     return Placed(TensorSpec(name=name, dtype=dtype, shape=tuple(shape)), data + start, size)
 

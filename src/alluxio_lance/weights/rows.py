@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
@@ -16,8 +16,20 @@ from alluxio_lance.errors import InvalidArgument
 from alluxio_lance.incoming import Source, stream
 from alluxio_lance.weights.header import TensorSpec, make_head
 from alluxio_lance.weights.paths import check_paths
+from alluxio_lance.weights.strict_json import check_plain, read_json
 
-__all__ = ["CHUNK_BYTES", "MODEL_SCHEMA", "OWN_FOLDER", "File", "Kind", "Notes", "Tensor", "is_model", "source_of"]
+__all__ = [
+    "CHUNK_BYTES",
+    "MODEL_SCHEMA",
+    "OWN_FOLDER",
+    "SMALL_COLUMNS",
+    "File",
+    "Kind",
+    "Notes",
+    "Tensor",
+    "is_model",
+    "source_of",
+]
 
 OWN_FOLDER: Final = ".alluxio-lance/"
 """Files below it are made while the other parts go by, and come last."""
@@ -27,6 +39,7 @@ _BATCH_BYTES: Final = 2 * CHUNK_BYTES
 _BATCH_ROWS: Final = 4096
 _MARK: Final = b"alluxio-lance.model"
 _FORMAT: Final = b"1"
+_JSON: Final = {str: "text", dict: "object"}
 
 
 class Kind(StrEnum):
@@ -53,6 +66,8 @@ MODEL_SCHEMA: Final = pa.schema(
 )
 """kind; the tensor's name or the file's path ("" for notes); the number of the piece; the tensor's element type and shape
 ("" and [] for others); the bytes of the whole part; SHA-256 of the piece; the piece. A part without bytes has one piece."""
+SMALL_COLUMNS: Final = [name for name in MODEL_SCHEMA.names if name != "data"]
+"""All but the bytes."""
 
 
 def is_model(schema: pa.Schema) -> bool:
@@ -92,25 +107,42 @@ class Notes:
     """What a framework wants to find again."""
 
     def to_json(self) -> bytes:
-        """Write them; the same notes are the same bytes."""
-        return json.dumps(
-            {"tied": self.tied, "views": self.views, "quantized": self.quantized, "extra": self.extra},
-            default=dict,
-            sort_keys=True,
-            separators=(",", ":"),
-        ).encode()
+        """Write them; the same notes are the same bytes. `InvalidArgument` when they are no JSON."""
+        said = {"tied": self.tied, "views": self.views, "quantized": self.quantized, "extra": self.extra}
+        try:
+            return json.dumps(said, default=dict, allow_nan=False, sort_keys=True, separators=(",", ":")).encode()
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InvalidArgument(f"the notes of the model are no JSON: {error}") from error
 
     @classmethod
     def from_json(cls, text: bytes | memoryview) -> Notes:
         """Read them; `InvalidArgument` when they are none."""
         try:
-            found = json.loads(bytes(text))
-        except (ValueError, RecursionError) as error:
+            found = read_json(bytes(text))
+            check_plain(found)
+        except ValueError as error:
             raise InvalidArgument(f"the notes of the model are no JSON: {error}") from error
         known = {"tied", "views", "quantized", "extra"}
         if not isinstance(found, dict) or set(found) != known or not all(isinstance(found[key], dict) for key in known):
             raise InvalidArgument(f"the notes of the model are no object with {', '.join(sorted(known))}")
+        for key, kind in (("tied", str), ("views", str), ("quantized", dict)):
+            if not all(isinstance(value, kind) for value in found[key].values()):
+                raise InvalidArgument(f"the notes of the model have a value in {key!r} that is no {_JSON[kind]}")
         return cls(**found)
+
+    def check_names(self, names: Container[str]) -> None:
+        """Refuse ties that no tensors with these names can have.
+
+        Raises
+        ------
+        InvalidArgument
+            When an alias is the name of a tensor, or is tied to none.
+        """
+        for alias, name in self.tied.items():
+            if alias in names or name not in names:
+                raise InvalidArgument(
+                    f"{alias[:200]!r} cannot be tied to {name[:200]!r}: the one is to have no bytes, the other some"
+                )
 
 
 def source_of(
@@ -127,9 +159,7 @@ def source_of(
     head = make_head(tensor.spec for tensor in tensors)
     check_paths(file.path for file in files)
     names = head.tensors.keys()
-    for alias, name in notes.tied.items():
-        if alias in names or name not in names:
-            raise InvalidArgument(f"{alias!r} cannot be tied to {name!r}: the one is to have no bytes, the other some")
+    notes.check_names(names)
     # In one order whatever the caller's is: the same model has the same content hash, and is read as its file lies.
     given = {tensor.spec.name: tensor for tensor in tensors}
     ordered = [given[name] for name in names], sorted(files, key=_turn)
@@ -160,12 +190,17 @@ def _pieces(tensors: Iterable[Tensor], files: Iterable[File], notes: Notes) -> I
     yield from _cut(Kind.NOTES, "", "", (), memoryview(text))
     for tensor in tensors:
         spec = tensor.spec
-        data = tensor.data().cast("B")
+        data = _flat(tensor.data())
         if data.nbytes != spec.size:
             raise InvalidArgument(f"tensor {spec.name!r} has {data.nbytes} bytes, and by its shape {spec.size}")
         yield from _cut(Kind.TENSOR, spec.name, spec.dtype, spec.shape, data)
     for file in files:
-        yield from _cut(Kind.FILE, file.path, "", (), file.data().cast("B"))
+        yield from _cut(Kind.FILE, file.path, "", (), _flat(file.data()))
+
+
+def _flat(data: memoryview) -> memoryview:
+    """View bytes as bytes; Python refuses to do so where one dimension is 0."""
+    return data.cast("B") if data.nbytes else memoryview(b"")
 
 
 def _cut(kind: Kind, name: str, dtype: str, shape: tuple[int, ...], data: memoryview) -> Iterator[_Piece]:

@@ -1,0 +1,1 @@
+"""Models as every framework shares them: mapped from the sidecar's memory, saved as rows, named and promoted."""
