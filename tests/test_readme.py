@@ -51,6 +51,7 @@ def reader(tmp_path_factory):
     [
         ("register", r"^1\.0\.0\+[0-9a-f]{8}$"),
         pytest.param("torch", r"epoch 2: version 1\.0\.0, loss \d\.\d+", marks=pytest.mark.torch),
+        pytest.param("model", r"^1\.0\.0\+[0-9a-f]{8}$", marks=pytest.mark.torch),
         pytest.param("tensorflow", r"accuracy: 0\.[6-9]", marks=pytest.mark.tf),
     ],
 )

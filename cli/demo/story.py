@@ -133,7 +133,7 @@ class Story:
         return choice
 
     def _train(self, first: Version, choice: Choice) -> None:
-        self._head("Train on it, from one memory", "from alluxio.torch import Dataset; from alluxio.tf import Dataset")
+        self._head("Train on it, from one memory", "from alluxio.torch import Dataset, save_model, load_model")
         if not choice.columns:
             self.ledger.skip(
                 "training and reading", "no column of numbers of one size: nothing that both frameworks read alike"
@@ -145,22 +145,35 @@ class Story:
         for partner in self.partners:
             partner.ask("open", uri=f"alluxio://{self._full_name}", columns=list(choice.columns))
             self._read(partner, "1.0.0", first.num_rows)
-            self._fit(partner, choice)
+            accuracy = self._fit(partner, choice)
+            self._keep(partner, choice, accuracy)
             self._prints[partner.name] = self._fingerprint(partner, choice)
         if len(self.partners) > 1:
             self.ledger.check(
                 "PyTorch and Keras read the same bytes", *(self._prints[each.name] for each in self.partners)
             )
 
-    def _fit(self, partner: Partner, choice: Choice) -> None:
+    def _fit(self, partner: Partner, choice: Choice) -> float:
         if choice.pair is None:
-            return
+            return 0.0
         started = time.monotonic()
         image, label = choice.pair
         accuracy = float(partner.ask("train", image=image, label=label, epochs=_EPOCHS)["accuracy"])
         goal = self.material.accuracy or 0.0
         found = f"{accuracy:.1%} in {_EPOCHS} epochs, {duration(time.monotonic() - started)}"
         self.ledger.check(f"{partner.name}: rows that it learnt", f"over {goal:.0%}", found, ok=accuracy > goal)
+        return accuracy
+
+    def _keep(self, partner: Partner, choice: Choice, accuracy: float) -> None:
+        """Let a trained network become a version of a model, and come back from shared memory."""
+        if choice.pair is None:
+            return
+        uri = f"alluxio://models/{self.material.name}-{partner.name.lower()}"
+        saved = partner.ask("save", uri=uri, image=choice.pair[0], accuracy=accuracy)
+        self.ledger.check(f"{partner.name}: its network saved as", "1.0.0", saved["version"])
+        self.ledger.check(
+            f"{partner.name}: loaded again, its answers", "the same", "the same" if saved["same"] else "others"
+        )
 
     def _update(self, manager: ResourceManager, first: Version, choice: Choice) -> None:
         self._head("Update: append rows", f"alluxio-lance update {self._full_name} {self.material.more}")

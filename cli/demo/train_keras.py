@@ -8,12 +8,12 @@ from typing import Any
 
 import tensorflow as tf
 
-from alluxio.tf import Dataset
+from alluxio.tf import Dataset, load_model, save_model
 from alluxio_lance.cli.demo.dialogue import serve
 
 
-def train(uri: str, image: str, label: str, epochs: int) -> float:
-    """Train on all rows and return the share of them that the network then gets right."""
+def train(uri: str, image: str, label: str, epochs: int) -> tuple[Any, float]:
+    """Train on all rows and return the network, and the share of the rows that it then gets right."""
     rows = Dataset(uri, columns=[image, label], batch_size=128, shuffle=True, seed=0)
     pairs = rows.map(lambda row: (tf.cast(row[image], tf.float32), row[label]))
     classes = 1 + max(int(tf.reduce_max(row[label])) for row in rows)
@@ -29,7 +29,7 @@ def train(uri: str, image: str, label: str, epochs: int) -> float:
     loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(optimizer=tf.keras.optimizers.Adam(0.01), loss=loss, metrics=["accuracy"])
     model.fit(pairs, epochs=epochs, verbose=0)
-    return float(model.evaluate(pairs, verbose=0, return_dict=True)["accuracy"])
+    return model, float(model.evaluate(pairs, verbose=0, return_dict=True)["accuracy"])
 
 
 class Steered:
@@ -39,6 +39,7 @@ class Steered:
         self._uri = ""
         self._columns: list[str] = []
         self._rows: Any = None
+        self._model: Any = None
 
     def open(self, uri: str, columns: list[str]) -> dict[str, Any]:
         """Open a dataset in place of the one before."""
@@ -47,7 +48,16 @@ class Steered:
 
     def train(self, image: str, label: str, epochs: int) -> dict[str, Any]:
         """Train a new network."""
-        return {"accuracy": train(self._uri, image, label, epochs)}
+        self._model, accuracy = train(self._uri, image, label, epochs)
+        return {"accuracy": accuracy}
+
+    def save(self, uri: str, image: str, accuracy: float) -> dict[str, Any]:
+        """Save the network, load it again from shared memory, and ask both the same."""
+        version = save_model(uri, self._model, metrics={"accuracy": accuracy})
+        loaded = load_model(uri)
+        rows = tf.cast(next(iter(self._rows))[image], tf.float32)
+        same = bool(tf.reduce_all(loaded(rows) == self._model(rows)))
+        return {"version": version.semver, "same": same}
 
     def epoch(self) -> dict[str, Any]:
         """Read every row once, shuffled."""
@@ -78,4 +88,4 @@ class Steered:
 
 if __name__ == "__main__":
     steered = Steered()
-    serve({name: getattr(steered, name) for name in ("open", "train", "epoch", "fingerprint", "refresh")})
+    serve({name: getattr(steered, name) for name in ("open", "train", "save", "epoch", "fingerprint", "refresh")})

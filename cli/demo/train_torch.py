@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import multiprocessing
 from typing import Any
@@ -10,12 +11,12 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from alluxio.torch import Dataset
+from alluxio.torch import Dataset, load_model, save_model
 from alluxio_lance.cli.demo.dialogue import serve
 
 
-def train(dataset: Dataset, image: str, label: str, epochs: int) -> float:
-    """Train on all rows and return the share of them that the network then gets right."""
+def train(dataset: Dataset, image: str, label: str, epochs: int) -> tuple[nn.Module, float]:
+    """Train on all rows and return the network, and the share of the rows that it then gets right."""
     images, labels = dataset.tensor(image), dataset.tensor(label)
     features, classes = images[0].numel(), int(labels.max()) + 1
     scale = float(images.max()) or 1.0
@@ -31,7 +32,7 @@ def train(dataset: Dataset, image: str, label: str, epochs: int) -> float:
             optimizer.step()
     with torch.no_grad():
         right = model(images / scale).argmax(1) == labels
-    return float(right.float().mean())
+    return model, float(right.float().mean())
 
 
 def _bytes(tensor: torch.Tensor) -> Any:
@@ -45,6 +46,7 @@ class Steered:
         self._dataset: Dataset | None = None
         self._loader: DataLoader[Any] | None = None
         self._tensors: dict[str, torch.Tensor] = {}
+        self._model: nn.Module | None = None
 
     @property
     def dataset(self) -> Dataset:
@@ -60,7 +62,18 @@ class Steered:
 
     def train(self, image: str, label: str, epochs: int) -> dict[str, Any]:
         """Train a new network."""
-        return {"accuracy": train(self.dataset, image, label, epochs)}
+        self._model, accuracy = train(self.dataset, image, label, epochs)
+        return {"accuracy": accuracy}
+
+    def save(self, uri: str, image: str, accuracy: float) -> dict[str, Any]:
+        """Save the network, load it again from shared memory, and ask both the same."""
+        assert self._model is not None
+        version = save_model(uri, self._model, metrics={"accuracy": accuracy})
+        loaded = load_model(uri, into=copy.deepcopy(self._model).to("meta"))
+        with torch.no_grad():
+            rows = self.dataset.tensor(image).float()
+            same = torch.equal(loaded(rows), self._model(rows))
+        return {"version": version.semver, "same": same}
 
     def epoch(self) -> dict[str, Any]:
         """Read every row once, shuffled, through two workers, which stay for the memory table."""
@@ -94,4 +107,4 @@ class Steered:
 
 if __name__ == "__main__":
     steered = Steered()
-    serve({name: getattr(steered, name) for name in ("open", "train", "epoch", "fingerprint", "refresh")})
+    serve({name: getattr(steered, name) for name in ("open", "train", "save", "epoch", "fingerprint", "refresh")})

@@ -27,7 +27,7 @@ def test_the_whole_demo_on_the_digits(tmp_path):
     text = run("--folder", folder).stdout
     summary = text.partition("\nSummary")[2]
     assert "✗" not in text
-    assert summary.count("✓") == 27
+    assert summary.count("✓") == 31
     for row in (
         "PyTorch and Keras read the same bytes",
         "PyTorch: 1.0.0 again",
@@ -36,7 +36,7 @@ def test_the_whole_demo_on_the_digits(tmp_path):
         "came back",
     ):
         assert row in summary
-    assert summary.splitlines()[-1].startswith("all 27 rows are as expected")
+    assert summary.splitlines()[-1].startswith("all 31 rows are as expected")
     assert max(map(len, summary.splitlines())) <= 100
     assert not folder.exists()
 
