@@ -1,6 +1,6 @@
 # The recipes of the project. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup servers demo test engines cover soak sanitize lint format stubs bench clean
+.PHONY: help setup servers demo test engines cover soak sanitize fuzz lint format stubs bench clean
 
 BIN := .venv/bin
 PYTEST := $(BIN)/pytest
@@ -34,6 +34,9 @@ soak: servers ## Soak the arenas for half an hour; SECONDS=600 for less, the see
 
 sanitize: setup ## Run the native module's tests under ASan, UBSan and valgrind; ARGS=prove plants a fault that both must find
 	@deploy/checks/sanitize $(ARGS)
+
+fuzz: setup ## Let a fuzzer loose on the readers of models for ten minutes; SECONDS=60 for less
+	@deploy/checks/fuzz $(or $(SECONDS),600)
 
 lint: setup ## Check style, types, the arrows between the rooms, the wire contract and its stubs
 	@deploy/setup/lint
