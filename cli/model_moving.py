@@ -24,8 +24,9 @@ from alluxio_lance.cli.session import Session, session_of
 from alluxio_lance.cli.target import plain_target, target
 from alluxio_lance.client.models.mapped import TENSORS, MappedModel
 from alluxio_lance.client.models.saving import save as save_parts
-from alluxio_lance.client.models.signing import parts_of, signer
+from alluxio_lance.client.models.signing import signer
 from alluxio_lance.client.models.signing import verify as verify_model
+from alluxio_lance.client.models.verifying import parts_of
 from alluxio_lance.errors import InvalidArgument, NotFound, Unavailable
 from alluxio_lance.manager import OnProgress, ResourceManager
 from alluxio_lance.values import Version

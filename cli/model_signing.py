@@ -16,10 +16,8 @@ from alluxio_lance.cli.outcome import print_version
 from alluxio_lance.cli.progress import progress_bar
 from alluxio_lance.cli.session import session_of
 from alluxio_lance.cli.target import plain_target, target
-from alluxio_lance.client.models.saving import save
-from alluxio_lance.client.models.signing import make_key, parts_of, signer
+from alluxio_lance.client.models.signing import make_key, sign_active, signer
 from alluxio_lance.client.models.signing import verify as verify_model
-from alluxio_lance.errors import Conflict
 
 __all__ = ["key", "sign", "verify"]
 
@@ -57,29 +55,13 @@ def sign(
     session, name = session_of(context), plain_target(resource)
     with_key = signer(key.expanduser())
     subject = f"{name.type}/{name.name}"
-    uri = f"alluxio://{subject}"
     with (
-        open_model(session, uri, silent=as_json) as found,
+        open_model(session, f"alluxio://{subject}", silent=as_json) as found,
         session.manager() as manager,
         advised(session, subject, f"activate {subject}@VERSION"),
         progress_bar(session.err, silent=as_json) as on_progress,
     ):
-        verify_model(found, on_progress=on_progress)
-        if (active := manager.find_version(name.type, name.name)).version != found.layout.version:
-            raise Conflict(f"{subject} {active.semver} became active meanwhile: sign that one")
-        tensors, files = parts_of(found)
-        made = save(
-            uri,
-            tensors,
-            files,
-            found.notes,
-            bump="patch",
-            message=message or f"signed {found.layout.semver}",
-            activate=not no_activate,
-            sign=with_key,
-            manager=manager,
-            on_progress=on_progress,
-        )
+        made = sign_active(found, with_key, manager, message=message, activate=not no_activate, on_progress=on_progress)
     print_version(session, "signed", made, as_json=as_json, then=f"model verify {subject}@{made.semver}")
 
 

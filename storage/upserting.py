@@ -10,7 +10,7 @@ import lance
 import pyarrow as pa
 from lance.fragment import FragmentMetadata, write_fragments
 
-from alluxio_lance.errors import Conflict, Internal
+from alluxio_lance.errors import Conflict, Internal, InvalidArgument
 from alluxio_lance.lifecycle.ports import Source, Write
 from alluxio_lance.storage.cutting import cut_for
 from alluxio_lance.storage.faults import lance_faults
@@ -69,7 +69,8 @@ def _replace_rows(place: Place, location: str, source: Source, schema: pa.Schema
     try:
         matched = keys.checked()
         return _commit(place, location, write, replace)
-    except BaseException:
+    # Other errors may come after a commit that went through, and a version must not lack its files: sweeping finds the rest.
+    except (InvalidArgument, Conflict):
         place.remove(location, [f"data/{file.path}" for fragment in fragments for file in fragment.files])
         raise
 

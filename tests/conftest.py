@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shutil
@@ -10,7 +11,7 @@ import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,13 @@ from alluxio_lance.storage.alluxio.cluster import Cluster, ClusterPlan, Ports
 from alluxio_lance.storage.alluxio.cluster.jars import class_path, java
 from alluxio_lance.values import Version
 
-
 # Where tests run in several processes, each is told the terminal's width, and tables would be cut to it.
 os.environ.pop("COLUMNS", None)
+
+
+# PyTorch imports it late, and after TensorFlow, which brings an LLVM of its own, that ends the process.
+with suppress(ImportError):
+    importlib.import_module("triton")
 
 
 class Node:

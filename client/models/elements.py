@@ -9,21 +9,12 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from alluxio_lance.weights.elements import ELEMENT_BITS
+from alluxio_lance.weights.elements import ELEMENT_BITS, NUMPY_CODES
 
 __all__ = ["NUMPY", "VIEWED", "as_array", "as_bytes", "element_name"]
 
 NUMPY: Final[Mapping[str, np.dtype[Any]]] = MappingProxyType(
-    {
-        "BOOL": np.dtype(np.bool_),
-        **{
-            f"{letter}{bits}": np.dtype(f"{kind}{bits // 8}")
-            for letter, kind in ("Ii", "Uu")
-            for bits in (8, 16, 32, 64)
-        },
-        **{f"F{bits}": np.dtype(f"f{bits // 8}") for bits in (16, 32, 64)},
-        "C64": np.dtype(np.complex64),
-    }
+    {name: np.dtype(f"<{code}") for name, code in NUMPY_CODES.items()}
 )
 """What numpy has itself, by the names of the safetensors format."""
 VIEWED: Final[Mapping[str, str]] = MappingProxyType({"complex32": "F16", "complex128": "F64"})

@@ -20,15 +20,13 @@ from alluxio_lance.manager import OnProgress
 from alluxio_lance.sidecar._shm import Mapping as MappedPieces
 from alluxio_lance.weights.header import FileHead, Placed, parse_head
 from alluxio_lance.weights.paths import check_paths
-from alluxio_lance.weights.rows import Notes
+from alluxio_lance.weights.rows import NOTES_KEY, Notes
 
-__all__ = ["FILES", "NOTES_KEY", "TENSORS", "MappedModel"]
+__all__ = ["FILES", "TENSORS", "MappedModel"]
 
 TENSORS: Final = "tensors"
 FILES: Final = "files"
 """The two columns of a hot model, each one safetensors file."""
-NOTES_KEY: Final = "alluxio_lance"
-"""Where the metadata of the tensors' file have the notes."""
 _POPULATED: Final = 64 << 20
 """Up to so many bytes the page tables are filled at once: cheaper than a fault per page, and too little to wait for."""
 

@@ -10,24 +10,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from alluxio_lance.client.models.elements import NUMPY
+
 __all__ = ["as_numbers"]
 
-_NUMPY: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "BOOL": "u1",
-        "U8": "u1",
-        "I8": "i1",
-        "U16": "<u2",
-        "I16": "<i2",
-        "F16": "<f2",
-        "U32": "<u4",
-        "I32": "<i4",
-        "F32": "<f4",
-        "U64": "<u8",
-        "I64": "<i8",
-        "F64": "<f8",
-    }
-)
 _SMALL: Final[Mapping[str, tuple[int, int, str]]] = MappingProxyType(
     {
         "F8_E5M2": (2, 15, "ieee"),
@@ -47,10 +33,12 @@ def as_numbers(dtype: str, data: NDArray[np.uint8]) -> NDArray[np.float64] | Non
     data
         Whole elements, as bytes.
     """
-    if dtype in _NUMPY:
-        return _widened(data.view(_NUMPY[dtype]))
     if dtype == "C64":
-        return _widened(data.view("<f4"))
+        return _widened(data.view(NUMPY["F32"]))
+    if dtype == "BOOL":
+        return _widened(data)
+    if dtype in NUMPY:
+        return _widened(data.view(NUMPY[dtype]))
     if dtype == "BF16":
         # The upper half of a float32.
         return _widened((data.view("<u2").astype(np.uint32) << 16).view(np.float32))

@@ -31,7 +31,9 @@ def plot_diff(diff: ModelDiff, path: Path) -> None:
         # Not pyplot: it would look for a screen, and keep every figure.
         from matplotlib.figure import Figure  # noqa: PLC0415 - optional
     except ImportError as error:
-        raise Unavailable("pictures need the package matplotlib: pip install matplotlib", what="matplotlib") from error
+        raise Unavailable(
+            "pictures need the package matplotlib: pip install 'alluxio-lance[plot]'", what="matplotlib"
+        ) from error
     shown = _largest(diff.changed)
     figure = Figure(figsize=(10, 2.0 + _INCHES_PER_BAR * max(len(shown), 1)), layout="constrained")
     axes = figure.subplots()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -63,6 +64,7 @@ def save(
     type_, name, selector = model_name(uri)
     if selector is not None:
         raise InvalidArgument(f"{uri} names a version: a model is saved under alluxio://{type_}/{name}")
+    _check_metrics(metrics)
     hashed, kept = with_manifest(tensors, files, notes, sign)
     source = source_of(hashed, kept, notes, f"the model {uri}")
     common: dict[str, Any] = {
@@ -82,6 +84,16 @@ def save(
         if metrics:
             made = connected.measure_resource(type_, name, made.semver, metrics)
     return made
+
+
+def _check_metrics(metrics: Mapping[str, Any] | None) -> None:
+    # Before anything is written: when the manager refuses them, the version is there and may be active.
+    try:
+        json.dumps(dict(metrics or {}), allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidArgument(
+            f"the metrics of the model are no JSON ({error}): give numbers, or null and texts"
+        ) from error
 
 
 def _registers(manager: ResourceManager, type_: str, name: str, request_id: str | None) -> bool:

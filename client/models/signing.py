@@ -18,17 +18,18 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from alluxio_lance.client.models.mapped import MappedModel
-from alluxio_lance.client.models.verifying import verify as check_bytes
-from alluxio_lance.errors import AlreadyExists, Corrupt, InvalidArgument, NotFound, Unavailable
-from alluxio_lance.manager import OnProgress
+from alluxio_lance.client.models.saving import save
+from alluxio_lance.client.models.verifying import check_bytes, manifest_of, parts_of
+from alluxio_lance.errors import AlreadyExists, Conflict, Corrupt, InvalidArgument, NotFound, Unavailable
+from alluxio_lance.manager import OnProgress, ResourceManager
+from alluxio_lance.values import Version
 from alluxio_lance.weights.manifest import MANIFEST, SIGNATURE
-from alluxio_lance.weights.rows import File, Tensor
 from alluxio_lance.weights.strict_json import read_json
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-__all__ = ["Verified", "make_key", "parts_of", "signed_by", "signer", "verify"]
+__all__ = ["Verified", "make_key", "sign_active", "signed_by", "signer", "verify"]
 
 _FORMAT: Final = 1
 _ALGORITHM: Final = "ed25519"
@@ -90,10 +91,15 @@ def _create(path: Path, data: bytes, mode: int) -> None:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     except FileExistsError as error:
         raise AlreadyExists(f"{path} is there already: a key is never overwritten, choose another name") from error
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(descriptor)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(descriptor)
+    except BaseException:
+        # Half a key is none, and would be in the way of the next attempt.
+        path.unlink()
+        raise
 
 
 def signer(path: Path) -> Callable[[bytes], bytes]:
@@ -119,14 +125,66 @@ def _sign(key: Ed25519PrivateKey, manifest: bytes) -> bytes:
     return json.dumps(record, sort_keys=True, separators=(",", ":")).encode()
 
 
-def parts_of(model: MappedModel) -> tuple[list[Tensor], list[File]]:
-    """Return a mapped model's parts as they are saved, its own manifest and signature among the files."""
-    tensors = [Tensor(placed.spec, partial(model.data, name)) for name, placed in model.tensors.items()]
-    return tensors, [File(path, partial(_same, data)) for path, data in model.files.items()]
+def sign_active(
+    model: MappedModel,
+    sign: Callable[[bytes], bytes],
+    manager: ResourceManager,
+    *,
+    message: str = "",
+    activate: bool = True,
+    on_progress: OnProgress | None = None,
+) -> Version:
+    """Make of the active version of a model another one, a patch, that has a signature and is the same besides.
 
+    It is verified first; metadata, provenance and metrics come along. The new version becomes active only when it
+    continues from the one that was signed: nothing that somebody else saves meanwhile is replaced by older bytes.
 
-def _same(data: memoryview) -> memoryview:
-    return data
+    Parameters
+    ----------
+    model
+        The active version, mapped with all parts.
+    sign
+        Of `signer`.
+
+    Raises
+    ------
+    Conflict
+        When another version became active meanwhile; a version that was made already is kept aside.
+    Corrupt
+        As `verify`.
+    PolicyDenied
+        When a gate on activation says no; the version is there.
+    """
+    layout = model.layout
+    verify(model, on_progress=on_progress)
+    before = manager.find_version(layout.type, layout.name)
+    if before.semver != layout.semver:
+        raise Conflict(f"{before.uri} became active meanwhile: sign that one")
+    tensors, files = parts_of(model)
+    made = save(
+        f"alluxio://{layout.type}/{layout.name}",
+        tensors,
+        files,
+        model.notes,
+        bump="patch",
+        message=message or f"signed {layout.semver}",
+        provenance=before.provenance,
+        metrics=before.metrics,
+        activate=False,
+        sign=sign,
+        manager=manager,
+        on_progress=on_progress,
+    )
+    if not activate:
+        return made
+    events = manager.history(layout.type, layout.name)
+    continued = next((event.before for event in reversed(events) if event.operation == made.operation), None)
+    if continued != str(before):
+        raise Conflict(
+            f"another version of {layout.type}/{layout.name} became active while {layout.semver} was signed: "
+            f"{made.semver} is kept aside, sign again"
+        )
+    return manager.activate_resource(layout.type, layout.name, made.semver, message=made.message)
 
 
 def signed_by(model: MappedModel) -> str | None:
@@ -157,9 +215,7 @@ def verify(model: MappedModel, public_key: Path | None = None, *, on_progress: O
     """
     expected = None if public_key is None else _public_key(public_key)
     files = model.files
-    if MANIFEST not in files:
-        raise Corrupt(f"{model.uri} has no manifest, so nothing tells what its bytes should be: save it anew")
-    key = _signing_key(model.uri, files[MANIFEST], files.get(SIGNATURE), expected)
+    key = _signing_key(model.uri, manifest_of(model), files.get(SIGNATURE), expected)
     check_bytes(model, on_progress=on_progress)
     return Verified(
         tensors=len(model.tensors),
@@ -258,6 +314,6 @@ def _serialization() -> ModuleType:
         from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - optional
     except ImportError as error:
         raise Unavailable(
-            "signatures need the package cryptography: pip install cryptography", what="cryptography"
+            "signatures need the package cryptography: pip install 'alluxio-lance[signing]'", what="cryptography"
         ) from error
     return serialization

@@ -24,6 +24,7 @@ from alluxio.torch import ModelWatcher, Swap
 __all__ = ["Server"]
 
 _MOST_BYTES = 1 << 20
+_LONGEST_NUMBER = 20
 
 
 class Server(ThreadingHTTPServer):
@@ -53,7 +54,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Answer what is asked of the network."""
         said = self.headers.get("Content-Length", "")
-        length = int(said) if said.isdecimal() else 0
+        length = int(said) if said.isdecimal() and len(said) <= _LONGEST_NUMBER else 0
         if not 0 < length <= _MOST_BYTES:
             # The rest of it would be taken for the next request.
             self.close_connection = True
@@ -65,7 +66,7 @@ class Handler(BaseHTTPRequestHandler):
             return
         try:
             pixels = torch.tensor(json.loads(text)["pixels"], dtype=torch.float32).reshape(-1, PIXELS)
-        except (ValueError, TypeError, KeyError, RuntimeError):
+        except (ValueError, TypeError, KeyError, RuntimeError, OverflowError):
             self.answer(400, {"error": f'send {{"pixels": [[{PIXELS} numbers], …]}}'})
             return
         self.answer(200, self.server.predict(pixels))

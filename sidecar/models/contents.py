@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -10,9 +10,10 @@ import pyarrow as pa
 
 from alluxio_lance.errors import Corrupt, InvalidArgument
 from alluxio_lance.lifecycle.ports import TableReader
+from alluxio_lance.weights.chunks import chunk_count
 from alluxio_lance.weights.header import TensorSpec
 from alluxio_lance.weights.paths import check_paths
-from alluxio_lance.weights.rows import CHUNK_BYTES, MODEL_SCHEMA, SMALL_COLUMNS, Kind
+from alluxio_lance.weights.rows import MODEL_SCHEMA, SMALL_COLUMNS, Kind, has_nulls
 
 __all__ = ["Contents", "Part", "damaged", "read_contents"]
 
@@ -41,19 +42,6 @@ class Part:
         """Names it in messages."""
         return "the notes" if self.kind is Kind.NOTES else f"{self.kind} {self.name[:200]!r}"
 
-    @property
-    def chunks(self) -> int:
-        """How many pieces there must be."""
-        return max(-(-self.size // CHUNK_BYTES), 1)
-
-    def chunk_start(self, chunk: int) -> int:
-        """Return where in the part a piece begins."""
-        return chunk * CHUNK_BYTES
-
-    def chunk_bytes(self, chunk: int) -> int:
-        """Return what a piece must have."""
-        return min(CHUNK_BYTES, self.size - chunk * CHUNK_BYTES)
-
 
 @dataclass(frozen=True, slots=True)
 class Contents:
@@ -73,7 +61,7 @@ class Contents:
         return self.of(Kind.NOTES)[0]
 
 
-def read_contents(reader: TableReader, num_rows: int, label: str) -> Contents:
+def read_contents(reader: TableReader, num_rows: int, label: str, go_on: Callable[[], None] = lambda: None) -> Contents:
     """Read what the rows are.
 
     Parameters
@@ -84,6 +72,8 @@ def read_contents(reader: TableReader, num_rows: int, label: str) -> Contents:
         Rows that it must have.
     label
         Names it in messages.
+    go_on
+        Asked all the time; raises when nobody wants it any more.
 
     Raises
     ------
@@ -93,6 +83,7 @@ def read_contents(reader: TableReader, num_rows: int, label: str) -> Contents:
     parts: dict[tuple[Kind, str], Part] = {}
     row = 0
     for batch in reader.batches(SMALL_COLUMNS, batch_rows=_BATCH_ROWS):
+        go_on()
         _check_types(batch, label)
         for values in _rows(batch, label):
             _add(parts, row, values, label)
@@ -116,14 +107,9 @@ def _rows(batch: pa.RecordBatch, label: str) -> Iterator[tuple[Any, ...]]:
 def _check_types(batch: pa.RecordBatch, label: str) -> None:
     for name in SMALL_COLUMNS:
         wanted, found = MODEL_SCHEMA.field(name).type, batch.schema.field(name).type
-        if found != wanted or _has_nulls(batch.column(name)):
+        if found != wanted or has_nulls(batch.column(name)):
             nulls = " with nulls" * (found == wanted)
             raise damaged(label, f"its column {name!r} is {found}{nulls}, not {wanted}", expected=str(wanted))
-
-
-def _has_nulls(column: pa.Array) -> bool:
-    items = pa.types.is_list(column.type) and column.flatten().null_count
-    return bool(column.null_count or items)
 
 
 def _add(parts: dict[tuple[Kind, str], Part], row: int, values: tuple[Any, ...], label: str) -> None:
@@ -168,8 +154,8 @@ def _faults(part: Part) -> Iterator[str]:
             if size != part.size:
                 yield f"{part.title} has {part.size} bytes, and by its shape {size}"
     # Without a loop over what a wrong size says: that may be any number.
-    if len(part.rows) != part.chunks or min(part.rows) != 0 or max(part.rows) != part.chunks - 1:
-        yield f"{part.title} of {part.size} bytes has the pieces {_numbers(part.rows)} instead of 0 to {part.chunks - 1}"
+    if len(part.rows) != chunk_count(part.size) or min(part.rows) != 0 or max(part.rows) != chunk_count(part.size) - 1:
+        yield f"{part.title} of {part.size} bytes has the pieces {_numbers(part.rows)} instead of 0 to {chunk_count(part.size) - 1}"
 
 
 def _numbers(chunks: Any) -> str:

@@ -117,7 +117,7 @@ class FileFilling:
         return os.fstat(self._fd).st_blocks * 512
 
     def done(self) -> HotColumn:
-        """Return the finished column; its descriptor is the caller's now."""
+        """Describe the finished column; its descriptor is the caller's after `let_go`."""
         assert self._fd is not None
         length = self.head.length
         segment = Segment(
@@ -130,9 +130,11 @@ class FileFilling:
             schema=self.column.schema,
             segments=(segment,),
         )
-        hot = HotColumn(column, (self._fd,), self.taken)
+        return HotColumn(column, (self._fd,), self.taken)
+
+    def let_go(self) -> None:
+        """Leave the descriptor to whoever has the column."""
         self._fd = None
-        return hot
 
     def cancel(self) -> None:
         """Take no more memory; whoever waits for some is told so."""

@@ -30,6 +30,7 @@ from alluxio_lance.sidecar.models.planning import COLUMNS
 from alluxio_lance.sidecar.models.runs import Piece, Run, runs_of
 from alluxio_lance.sidecar.plan import ColumnPlan, Plan
 from alluxio_lance.values import Progress
+from alluxio_lance.weights.chunks import CHUNK_BYTES, chunk_bytes
 from alluxio_lance.weights.header import TensorSpec
 from alluxio_lance.weights.rows import Kind, Notes
 
@@ -66,10 +67,14 @@ def load_model(
         run = _Run(reader, plan, Account(room), copiers, on_progress, cancelled)
         try:
             run.load(prefer, taker)
-            return [filling.done() for filling in run.fillings]
+            columns = [filling.done() for filling in run.fillings]
         except BaseException:
             run.undo()
             raise
+        # Not before all of them are described: what fails on the way closes those that are.
+        for filling in run.fillings:
+            filling.let_go()
+        return columns
 
 
 class _Run:
@@ -98,7 +103,7 @@ class _Run:
         return list(self._fillings.values())
 
     def load(self, prefer: Pages, taker: Executor) -> None:
-        contents = read_contents(self._reader, self._plan.num_rows, self._plan.label)
+        contents = read_contents(self._reader, self._plan.num_rows, self._plan.label, self._go_on)
         self._start(contents, prefer, taker)
         pieces = [piece for filling in self.fillings for piece in _pieces(contents, filling)]
         self._total = sum(piece.size for piece in pieces)
@@ -156,7 +161,7 @@ class _Run:
             notes.check_names({part.name for part in contents.of(Kind.TENSOR)})
         except InvalidArgument as error:
             raise damaged(self._plan.label, error.message) from error
-        return {"format": "pt", "alluxio_lance": notes.to_json().decode()}
+        return notes.to_metadata()
 
     def _notes(self, contents: Contents) -> Sequence[bytes]:
         """Read the pieces of the notes, which may lie anywhere."""
@@ -176,13 +181,16 @@ class _Run:
     def _read(self, run: Run) -> None:
         row = run.rows[0]
         for batch in self._reader.batches(["data"], rows=run.rows, batch_rows=run.batch_rows):
-            if self._cancelled():
-                raise Unavailable(f"the load of {self._plan.label} was cancelled - open it again", what="load")
+            self._go_on()
             while len(self._copying) >= _WAITING:
                 self._end_one()
             self._copying.append(self._copiers.submit(self._copy, batch, row, run))
             row += batch.num_rows
         self._check_rows(row, run)
+
+    def _go_on(self) -> None:
+        if self._cancelled():
+            raise Unavailable(f"the load of {self._plan.label} was cancelled - open it again", what="load")
 
     def _end_one(self) -> None:
         """Wait for the longest running copy; it stays in the list while it runs, for `undo`."""
@@ -274,8 +282,8 @@ def _pieces_of(part: Part, column: str, start: int) -> list[Piece]:
             row,
             f"piece {chunk} of {part.title}",
             column,
-            start + part.chunk_start(chunk),
-            part.chunk_bytes(chunk),
+            start + chunk * CHUNK_BYTES,
+            chunk_bytes(part.size, chunk),
             hash,
         )
         for chunk, (row, hash) in part.rows.items()

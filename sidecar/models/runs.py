@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from alluxio_lance.weights.rows import CHUNK_BYTES
+from alluxio_lance.weights.chunks import CHUNK_BYTES
 
 __all__ = ["Piece", "Run", "runs_of"]
 

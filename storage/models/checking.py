@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -12,16 +13,19 @@ import pyarrow as pa
 
 from alluxio_lance.errors import InvalidArgument
 from alluxio_lance.incoming import Source, stream
+from alluxio_lance.weights.chunks import chunk_bytes, chunk_count
 from alluxio_lance.weights.elements import tensor_bytes
 from alluxio_lance.weights.header import TensorSpec, make_head
 from alluxio_lance.weights.paths import check_paths
-from alluxio_lance.weights.rows import CHUNK_BYTES, MODEL_SCHEMA, SMALL_COLUMNS, Kind, Notes
+from alluxio_lance.weights.rows import MODEL_SCHEMA, SMALL_COLUMNS, Kind, Notes, has_nulls
 
 __all__ = ["checked"]
 
 _MOST_PARTS: Final = 1 << 20
 """Tensors and files of one model: about as many as the head of a safetensors file can name."""
 _LONGEST_NOTES: Final = 64 << 20
+_LONGEST_NAMES: Final = 100_000_000
+"""Characters of all names of one kind: the head of a safetensors file has no more bytes."""
 _KINDS: Final = frozenset(Kind)
 
 
@@ -63,7 +67,7 @@ class _Part:
     @property
     def count(self) -> int:
         """How many pieces it has."""
-        return max(1, -(-self.size // CHUNK_BYTES))
+        return chunk_count(self.size)
 
     def add(self, chunk: int) -> bool:
         """Note a piece; False when it is there already."""
@@ -83,6 +87,7 @@ class _Pieces:
         self._where = where
         self._parts: dict[tuple[Kind, str], _Part] = {}
         self._notes: dict[int, bytes] = {}
+        self._named: Counter[Kind] = Counter()
 
     def tap(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Pass batches on whose rows are pieces of a model; fail instead of ending when some are missing."""
@@ -97,7 +102,7 @@ class _Pieces:
             rows = batch.select(SMALL_COLUMNS).to_pylist()
         except (pa.ArrowInvalid, UnicodeDecodeError) as error:
             raise self._fault(f"rows that are none: {error}") from error
-        if nulls := [name for name in MODEL_SCHEMA.names if batch.column(name).null_count]:
+        if nulls := [name for name in MODEL_SCHEMA.names if has_nulls(batch.column(name))]:
             raise self._fault(f"a null in the column {nulls[0]!r}")
         for row, data in zip(rows, _values(batch.column("data")), strict=True):
             self._row(row, data)
@@ -110,7 +115,7 @@ class _Pieces:
         part = self._part(kind, name, row)
         if not 0 <= chunk < part.count:
             raise self._fault(f"{what}, and by its size it has {part.count}")
-        expected = min(CHUNK_BYTES, part.size - chunk * CHUNK_BYTES)
+        expected = chunk_bytes(part.size, chunk)
         if data.nbytes != expected:
             raise self._fault(f"{what} with {data.nbytes} bytes instead of {expected}")
         if not part.add(chunk):
@@ -126,6 +131,9 @@ class _Pieces:
         if part is None:
             if len(self._parts) == _MOST_PARTS:
                 raise self._fault(f"more than {_MOST_PARTS} tensors and files")
+            self._named[kind] += len(name)
+            if self._named[kind] > _LONGEST_NAMES:
+                raise self._fault(f"names of {kind}s with more than {_LONGEST_NAMES} characters together")
             self._check_part(kind, name, dtype, shape, size)
             part = self._parts[kind, name] = _Part(dtype, shape, size)
         elif (part.dtype, part.shape, part.size) != (dtype, shape, size):
@@ -162,10 +170,11 @@ class _Pieces:
             if kind is Kind.TENSOR
         ]
         files = {name: part.size for (kind, name), part in self._parts.items() if kind is Kind.FILE}
-        Notes.from_json(notes).check_names({tensor.name for tensor in tensors})
+        said = Notes.from_json(notes)
+        said.check_names({tensor.name for tensor in tensors})
         check_paths(files)
         # The files that sidecars make of it: what has no head is refused now, not when somebody wants to load it.
-        make_head(tensors, {"alluxio_lance": notes.decode()})
+        make_head(tensors, said.to_metadata())
         make_head(TensorSpec(name=path, dtype="U8", shape=(size,)) for path, size in files.items())
 
     def _fault(self, what: str) -> InvalidArgument:

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from lance.fragment import FragmentMetadata, write_fragments
 
-from alluxio_lance.errors import Conflict
+from alluxio_lance.errors import Conflict, Corrupt
 from alluxio_lance.lifecycle.ports import Source, Write
 from alluxio_lance.storage import writing
 from alluxio_lance.storage.batching import rechunk
@@ -23,7 +23,8 @@ from alluxio_lance.storage.models.checking import checked
 from alluxio_lance.storage.opening import commit_arguments, open_version
 from alluxio_lance.storage.place import Place
 from alluxio_lance.storage.upserting import replacement
-from alluxio_lance.weights.rows import CHUNK_BYTES, MODEL_SCHEMA, SMALL_COLUMNS
+from alluxio_lance.weights.chunks import chunk_bytes
+from alluxio_lance.weights.rows import MODEL_SCHEMA, SMALL_COLUMNS
 
 __all__ = ["overwrite"]
 
@@ -33,7 +34,7 @@ _KEY: Final = ["kind", "name", "chunk"]
 def overwrite(place: Place, location: str, source: Source, write: Write) -> int:
     """Make a table hold exactly a model, in one commit. Of the old rows all columns but the bytes are read.
 
-    A table that holds something else, or more deleted bytes than others, is written anew.
+    A table that holds something else or more deleted bytes than others, or cannot be read, is written anew.
 
     Raises
     ------
@@ -45,19 +46,23 @@ def overwrite(place: Place, location: str, source: Source, write: Write) -> int:
     source = checked(source)
     table = open_version(place, location)
     uri = place.address(location).uri
-    with lance_faults(uri):
-        old = _Old(table) if _is_alike(table) else None
+    try:
+        with lance_faults(uri):
+            old = _Old(table) if _is_alike(table) else None
+    except Corrupt:
+        old = None
     if old is None or not old.is_kept:
         return writing.overwrite(place, location, source, write)
     fragments = _write_new(place, location, table, source, old, write)
     gone = old.gone()
+    if not fragments and not gone.num_rows:
+        return writing.restore(place, location, table.version, write)
     try:
-        if not fragments and not gone.num_rows:
-            return writing.restore(place, location, table.version, write)
-        return _commit(place, location, table, fragments, gone, write)
+        transaction = _transaction(place, location, table, fragments, gone)
     except BaseException:
         place.remove(location, [f"data/{file.path}" for fragment in fragments for file in fragment.files])
         raise
+    return _commit(place, location, table, transaction, write)
 
 
 def _is_alike(table: lance.LanceDataset) -> bool:
@@ -108,7 +113,7 @@ def _is_wasteful(table: lance.LanceDataset, pieces: Iterable[tuple[Any, ...]]) -
 
 def _piece_bytes(identity: tuple[Any, ...]) -> int:
     row = dict(zip(SMALL_COLUMNS, identity, strict=True))
-    return min(CHUNK_BYTES, int(row["size"]) - int(row["chunk"]) * CHUNK_BYTES)
+    return chunk_bytes(row["size"], row["chunk"])
 
 
 def _write_new(
@@ -125,20 +130,27 @@ def _write_new(
         return write_fragments(reader, table, mode="append", max_rows_per_file=cut.rows, max_bytes_per_file=cut.bytes)
 
 
-def _commit(
-    place: Place,
-    location: str,
-    table: lance.LanceDataset,
-    fragments: Sequence[FragmentMetadata],
-    gone: pa.Table,
-    write: Write,
-) -> int:
-    """Commit on exactly the version whose rows stay. Lance would also lay it over rows that somebody appended."""
+def _transaction(
+    place: Place, location: str, table: lance.LanceDataset, fragments: Sequence[FragmentMetadata], gone: pa.Table
+) -> lance.Transaction:
+    """Make the transaction on exactly the version whose rows stay."""
     uri = place.address(location).uri
     if open_version(place, location).version != table.version:
         raise _overtaken(uri)
     with lance_faults(uri):
-        transaction = replacement(table, _KEY, gone, fragments)
+        return replacement(table, _KEY, gone, fragments)
+
+
+def _commit(
+    place: Place, location: str, table: lance.LanceDataset, transaction: lance.Transaction, write: Write
+) -> int:
+    """Commit on exactly the version whose rows stay. Lance would also lay it over rows that somebody appended.
+
+    Whatever fails here, the files stay: the commit may have gone through all the same, and a version without its files
+    could neither be read nor be taken over. What no version has is swept.
+    """
+    uri = place.address(location).uri
+    with lance_faults(uri):
         transaction.transaction_properties = writing.properties(write)
         number = int(lance.LanceDataset.commit(table, transaction, **commit_arguments(place, location)).version)
     if number != table.version + 1:

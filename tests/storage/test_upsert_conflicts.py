@@ -6,7 +6,7 @@ import lance
 import pyarrow as pa
 import pytest
 
-from alluxio_lance.errors import Conflict
+from alluxio_lance.errors import Conflict, Unavailable
 from alluxio_lance.storage import upserting
 
 LOCATION = "datasets/a.lance"
@@ -57,6 +57,22 @@ def test_rows_are_not_put_into_other_columns(store, source, write, read, table, 
         store.upsert(LOCATION, source(TABLE), ["a", "b"], write())
     assert read(LOCATION, 2).to_pylist() == [{"v": 1, "a": 2, "b": "z"}]
     assert len(list((store._place.root / LOCATION / "data").iterdir())) == 2
+
+
+def test_a_commit_that_went_through_keeps_its_files(store, source, write, read, table, monkeypatch):
+    """Only its answer was lost: whoever finishes the operation finds a whole version."""
+    commit = lance.LanceDataset.commit
+
+    def late(*args, **kwargs):
+        commit(*args, **kwargs)
+        raise Unavailable("the answer was lost")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(upserting.lance.LanceDataset, "commit", staticmethod(late))
+        with pytest.raises(Unavailable):
+            store.upsert(LOCATION, source(TABLE.slice(0, 1)), ["a", "b"], write("2" * 32))
+    assert store.writers(LOCATION) == {1: "1" * 32, 2: "2" * 32}
+    assert read(LOCATION, 2).num_rows == TABLE.num_rows
 
 
 def test_conflicts_without_end_are_told(store, source, write, table, monkeypatch):

@@ -113,6 +113,13 @@ def test_nothing_is_replaced_unasked(memory, tmp_path):
     assert names(tmp_path) == ["folder", "link", "taken"]
 
 
+@pytest.mark.parametrize("name", ["a" * 255, "é" * 127, "模" * 85])
+def test_the_longest_names_can_be_exported(memory, tmp_path, name):
+    """The name that stands for it meanwhile is not longer than file systems take."""
+    export_file(*memory, tmp_path / name)
+    assert names(tmp_path) == [name]
+
+
 def test_somebody_who_was_quicker_is_not_overwritten(memory, tmp_path):
     """What appears while the file is written stays."""
     path = tmp_path / "m.safetensors"
@@ -142,7 +149,7 @@ def test_files_that_cannot_lie_in_the_folder_are_refused(memory, tmp_path, path)
 
 def test_an_archive_is_what_numpy_reads(tmp_path):
     """Every element type that numpy has, scalars and empty arrays, complex128 by its view."""
-    arrays = {code: (np.arange(6).reshape(2, 3).astype(code), name) for code, name in exporting.NUMPY_CODES.items()} | {
+    arrays = {code: (np.arange(6).reshape(2, 3).astype(code), name) for name, code in exporting.NUMPY_CODES.items()} | {
         "0d": (np.array(1.5), "F64"),
         "empty": (np.zeros((0, 2), np.float16), "F16"),
     }

@@ -6,12 +6,13 @@ import hashlib
 import json
 from dataclasses import replace
 
+import pyarrow as pa
 import pytest
 
 from alluxio_lance.errors import Corrupt, Internal, InvalidArgument
 from alluxio_lance.weights.header import TensorSpec
 from alluxio_lance.weights.manifest import MANIFEST, SIGNATURE, Manifest, check_manifest, with_manifest
-from alluxio_lance.weights.rows import File, Notes, Tensor, source_of
+from alluxio_lance.weights.rows import CHUNK_BYTES, File, Notes, Tensor, source_of
 
 NOTES = Notes(tied={"head": "ä"}, extra={"n": {2: "two", 10: "ten"}})
 
@@ -72,6 +73,23 @@ def test_every_part_is_read_once():
     assert calls == []
     source_of(hashed, kept).reader.read_all()
     assert len(calls) == 2
+
+
+def test_it_is_of_the_bytes_that_are_stored():
+    """A tensor that somebody writes into meanwhile is stored as it was piece by piece, and verifies."""
+    written = bytearray(3 * CHUNK_BYTES)
+    spec = TensorSpec(name="w", dtype="U8", shape=(len(written),))
+    hashed, kept = with_manifest([Tensor(spec, lambda: memoryview(written))])
+    batches = []
+    for batch in source_of(hashed, kept).reader:
+        written[:] = bytes([len(batches) + 1]) * len(written)
+        batches.append(batch)
+    rows = pa.Table.from_batches(batches).to_pylist()
+    stored = b"".join(row["data"] for row in rows if row["name"] == "w")
+    assert len(set(stored)) > 1
+    assert all(row["hash"] == hashlib.sha256(row["data"]).digest() for row in rows)
+    manifest = next(row["data"] for row in rows if row["name"] == MANIFEST)
+    check_manifest(manifest, [Tensor(spec, lambda: memoryview(stored))], [], Notes())
 
 
 def test_an_older_manifest_and_signature_are_replaced():

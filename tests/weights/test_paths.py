@@ -7,6 +7,7 @@ from alluxio_lance.weights.paths import check_paths
 
 REFUSED = {
     "empty": [""],
+    "reserved": ["__metadata__"],
     "absolute": ["/etc/passwd"],
     "two slashes": ["a//b"],
     "slash at the end": ["a/"],

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import tensorflow as tf
+from keras.src.saving.serialization_lib import SafeModeScope
 
 from alluxio_lance.errors import InvalidArgument
 
@@ -52,7 +53,8 @@ def build(text: bytes, uri: str, custom_objects: Mapping[str, Any] | None, *, co
     how = config.pop(_COMPILE, None)
     if not compiled:
         config = _uncompiled(config)
-    with _explained(uri):
+    # Keras has a switch that ends its safe mode for the whole process; what comes out of a shared store is never run.
+    with _explained(uri), SafeModeScope(safe_mode=True):
         model = tf.keras.utils.deserialize_keras_object(
             config, custom_objects=dict(custom_objects or {}), safe_mode=True
         )
@@ -63,7 +65,8 @@ def build(text: bytes, uri: str, custom_objects: Mapping[str, Any] | None, *, co
 
 def compile_again(model: Any, how: Any, uri: str, custom_objects: Mapping[str, Any] | None) -> None:
     """Compile a model as it was; errors as `build`."""
-    with tf.keras.utils.custom_object_scope(dict(custom_objects or {})), _explained(uri, ", or compile=False"):
+    scope = tf.keras.utils.custom_object_scope(dict(custom_objects or {}))
+    with scope, _explained(uri, ", or compile=False"), SafeModeScope(safe_mode=True):
         model.compile_from_config(how)
 
 
@@ -102,7 +105,6 @@ def _line(error: Exception) -> str:
 
 
 def _refuse_code(config: Any, what: str) -> None:
-    # Keras has a switch that allows this for the whole process; what comes out of a shared store is never run.
     for part in _parts(config):
         if part.get("class_name") == "__lambda__":
             raise InvalidArgument(

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from alluxio_lance.client.models.mapped import FILES, TENSORS, MappedModel
 from alluxio_lance.client.models.patterns import matching
-from alluxio_lance.client.models.verifying import verify as verify_bytes
+from alluxio_lance.client.models.verifying import check_bytes
 from alluxio_lance.errors import InvalidArgument, NotFound
 from alluxio_lance.frameworks.tf.models import saved_model, state
 from alluxio_lance.frameworks.tf.models.architecture import ARCHITECTURE, build, compile_again
@@ -94,10 +94,10 @@ def load_model(
         if tensors is not None:
             names = matching([*model.tensors, *model.notes.tied], tensors, model.uri)
             if verify:
-                verify_bytes(model, {model.notes.tied.get(name, name) for name in names}, on_progress=on_progress)
+                check_bytes(model, {model.notes.tied.get(name, name) for name in names}, on_progress=on_progress)
             return _tensors(model, names, dtype)
         if verify:
-            verify_bytes(model, on_progress=on_progress)
+            check_bytes(model, on_progress=on_progress)
         if state.KEY in model.notes.extra:
             _no_dtype(dtype, model.uri)
             return _keras(model, custom_objects, into, compiled=compile)

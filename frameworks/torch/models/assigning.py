@@ -30,14 +30,19 @@ def assign(module: nn.Module, tensors: Mapping[str, torch.Tensor], uri: str, *, 
     Raises
     ------
     InvalidArgument
-        When names or shapes do not fit. With other shapes nothing was assigned.
+        When names or shapes do not fit, or what the module has once differs between its names. With other shapes or
+        numbers nothing was assigned.
     """
     shared = list(_shared(module))
     given = dict(tensors)
     for names in shared:
         if found := next((name for name in names if name in given), None):
             for name in names:
-                given.setdefault(name, given[found])
+                if not _same(given.setdefault(name, given[found]), given[found]):
+                    raise InvalidArgument(
+                        f"{uri} does not fit into {type(module).__name__}: {found} and {name} are one parameter of the "
+                        "module, and have different numbers - untie them, or leave one out with tensors="
+                    )
     _check_shapes(module, given, uri)
     try:
         keys = module.load_state_dict(given, strict=False, assign=True)
@@ -49,6 +54,16 @@ def assign(module: nn.Module, tensors: Mapping[str, torch.Tensor], uri: str, *, 
     if strict:
         _check_names(module, uri, [] if partial else keys.missing_keys, keys.unexpected_keys)
     _warn_of_meta(module, uri)
+
+
+def _same(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether two tensors have the same bits; those that are tied in the version are one tensor."""
+    if one is other:
+        return True
+    if (one.dtype, one.shape, one.is_quantized) != (other.dtype, other.shape, False):
+        return False
+    first, second = (each.contiguous().reshape(-1).view(torch.uint8) for each in (one, other))
+    return torch.equal(first, second)
 
 
 def _places(module: nn.Module) -> Iterator[tuple[str, nn.Module, str, torch.Tensor]]:

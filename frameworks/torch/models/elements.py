@@ -14,6 +14,8 @@ from alluxio_lance.weights.header import TensorSpec
 
 __all__ = ["bytes_of", "described", "tensor_of"]
 
+_NEWER: Final = {"F8_E8M0": "float8_e8m0fnu", "F4": "float4_e2m1fn_x2"}
+"""What came into torch after the oldest release that we run with."""
 _DTYPES: Final[Mapping[str, torch.dtype]] = MappingProxyType(
     {
         "BOOL": torch.bool,
@@ -34,8 +36,7 @@ _DTYPES: Final[Mapping[str, torch.dtype]] = MappingProxyType(
         "F8_E5M2": torch.float8_e5m2,
         "F8_E4M3FNUZ": torch.float8_e4m3fnuz,
         "F8_E5M2FNUZ": torch.float8_e5m2fnuz,
-        "F8_E8M0": torch.float8_e8m0fnu,
-        "F4": torch.float4_e2m1fn_x2,
+        **{name: getattr(torch, there) for name, there in _NEWER.items() if hasattr(torch, there)},
     }
 )
 _NAMES: Final = {dtype: name for name, dtype in _DTYPES.items()}
@@ -93,13 +94,14 @@ def tensor_of(data: memoryview, spec: TensorSpec, view: str | None) -> torch.Ten
         if view not in _PAIRS or spec.dtype != VIEWED[view] or shape[-1:] != (2,):
             raise InvalidArgument(f"tensor {spec.name!r} is noted as {view!r}, which this release cannot make of it")
         dtype, shape = _PAIRS[view], shape[:-1]
-    elif spec.dtype == _PACKED and shape and shape[-1] % 2 == 0:
+    elif spec.dtype == _PACKED and _PACKED in _DTYPES and shape and shape[-1] % 2 == 0:
         dtype, shape = _DTYPES[spec.dtype], (*shape[:-1], shape[-1] // 2)
     elif spec.dtype in _DTYPES and spec.dtype != _PACKED:
         dtype = _DTYPES[spec.dtype]
     else:
         raise InvalidArgument(
-            f"tensor {spec.name!r} is {spec.dtype} {list(shape)}, which torch cannot hold: leave it out with tensors="
+            f"tensor {spec.name!r} is {spec.dtype} {list(shape)}, which torch {torch.__version__} cannot hold: leave it out "
+            "with tensors="
         )
     # frombuffer takes no empty buffer; what has no elements has no memory to share.
     return torch.frombuffer(data, dtype=dtype).view(shape) if data.nbytes else torch.empty(shape, dtype=dtype)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar, overload
 
@@ -12,7 +12,7 @@ from torch import nn
 
 from alluxio_lance.client.models.mapped import FILES, TENSORS, MappedModel
 from alluxio_lance.client.models.patterns import matching
-from alluxio_lance.client.models.verifying import verify as verify_model
+from alluxio_lance.client.models.verifying import check_bytes
 from alluxio_lance.errors import InvalidArgument
 from alluxio_lance.frameworks.torch.models.assigning import assign
 from alluxio_lance.frameworks.torch.models.elements import tensor_of
@@ -183,10 +183,10 @@ def state_of(
     names = matching((*model.tensors, *tied), tensors, model.uri)
     stored = dict.fromkeys(tied.get(name, name) for name in names)
     if verify:
-        verify_model(model, None if tensors is None else stored, on_progress=on_progress)
+        check_bytes(model, None if tensors is None else stored, on_progress=on_progress)
     move = mover(device)
     made: dict[str, torch.Tensor] = {}
-    for name, tensor in _loaded(model, list(stored), read_shard(shard, list(stored))):
+    for name, tensor in _loaded(model, list(stored), read_shard(shard, [*stored, *_aliases(model, stored)])):
         there = move(tensor)
         made[name] = there.to(dtype) if dtype is not None and _converts(there) else there
     return {name: made[tied.get(name, name)] for name in names}
@@ -198,13 +198,21 @@ def _loaded(model: MappedModel, names: Sequence[str], shard: Shard | None) -> It
         spec = model.tensors[name].spec
         data = model.data(name)
         view = model.notes.views.get(name)
-        tensor = tensor_of(data, spec, view) if shard is None else _slice(shard, data, spec, view)
+        tensor = (
+            tensor_of(data, spec, view)
+            if shard is None
+            else _slice(shard, data, spec, view, [name, *_aliases(model, [name])])
+        )
         yield name, quantized_of(name, tensor, quantized[name]) if name in quantized else tensor
 
 
-def _slice(shard: Shard, data: memoryview, spec: TensorSpec, view: str | None) -> torch.Tensor:
+def _aliases(model: MappedModel, stored: Container[str]) -> list[str]:
+    return [alias for alias, name in model.notes.tied.items() if name in stored]
+
+
+def _slice(shard: Shard, data: memoryview, spec: TensorSpec, view: str | None, names: Sequence[str]) -> torch.Tensor:
     whole = tensor_of(data, spec, view)
-    dim = shard.dim_of(spec.name, whole.shape)
+    dim = shard.dim_of(names, whole.shape)
     if dim is None:
         return whole
     start, stop = shard.bounds(whole.shape[dim])

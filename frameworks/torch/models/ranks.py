@@ -7,7 +7,7 @@ from typing import Any
 
 import torch.distributed as dist
 
-from alluxio_lance.errors import from_wire, to_wire
+from alluxio_lance.errors import Unavailable, from_wire, to_wire
 from alluxio_lance.values import Version
 
 __all__ = ["on_first_rank"]
@@ -29,8 +29,8 @@ def on_first_rank(save: Callable[[], Version]) -> Version:
     if dist.get_rank() == 0:
         try:
             told[0] = save()
-        except Exception as error:  # noqa: BLE001 - raised below, after the others were told
-            failed, told[1] = error, to_wire(error)
+        except BaseException as error:  # noqa: BLE001 - raised below, after the others were told, who would wait for ever
+            failed, told[1] = error, to_wire(_reason(error))
     dist.broadcast_object_list(told, src=0)
     if failed is not None:
         raise failed
@@ -38,3 +38,9 @@ def on_first_rank(save: Callable[[], Version]) -> Version:
         raise from_wire(told[1])
     version: Version = told[0]
     return version
+
+
+def _reason(error: BaseException) -> BaseException:
+    if isinstance(error, Exception):
+        return error
+    return Unavailable(f"rank 0 was interrupted while it saved ({type(error).__name__}): save again", what="rank 0")

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import json
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from os import PathLike
-from pathlib import Path
 from typing import Any, Final
 
 import torch
 from torch import nn
 
+from alluxio_lance.client.models.attaching import Content, attached
 from alluxio_lance.client.models.saving import save
-from alluxio_lance.errors import InvalidArgument, NotFound
+from alluxio_lance.errors import InvalidArgument
 from alluxio_lance.frameworks.torch.models.checkpoints import read_checkpoint
 from alluxio_lance.frameworks.torch.models.parts import parts_of
 from alluxio_lance.frameworks.torch.models.ranks import on_first_rank
 from alluxio_lance.manager import Bump, OnProgress
 from alluxio_lance.values import Version
-from alluxio_lance.weights.importing.mapped import mapped_file
 from alluxio_lance.weights.parts import Parts
 from alluxio_lance.weights.rows import File
 
 __all__ = ["Content", "save_model"]
 
-Content = bytes | str | PathLike[str] | Mapping[str, Any]
 _CONFIG: Final = "config.json"
 
 
@@ -103,6 +101,7 @@ def save_model(
 def _parts(model: Any) -> Parts:
     if isinstance(model, nn.Module):
         plain = _unwrapped(model)
+        _refuse_sharded(plain)
         return replace(parts_of(plain.state_dict()), files=_config(plain))
     if isinstance(model, Mapping):
         return parts_of(model)
@@ -123,26 +122,21 @@ def _unwrapped(module: nn.Module) -> nn.Module:
         module = inner
 
 
+def _refuse_sharded(module: nn.Module) -> None:
+    # Only rank 0 would ask for its tensors, and wait for ever for the others to send theirs. Not imported: it is slow.
+    fsdp = sys.modules.get("torch.distributed.fsdp")
+    if fsdp and any(isinstance(each, fsdp.FullyShardedDataParallel) for each in module.modules()):
+        raise InvalidArgument(
+            "the module is sharded over the ranks (FullyShardedDataParallel): bring it together on every rank with "
+            "torch.distributed.checkpoint.state_dict.get_model_state_dict and the option full_state_dict, and save that"
+        )
+
+
 def _config(module: nn.Module) -> tuple[File, ...]:
     to_dict = getattr(getattr(module, "config", None), "to_dict", None)
-    return (_file(_CONFIG, to_dict()),) if callable(to_dict) else ()
+    return (attached(_CONFIG, to_dict()),) if callable(to_dict) else ()
 
 
 def _with_files(parts: Parts, files: Mapping[str, Content]) -> Parts:
     kept = [file for file in parts.files if file.path not in files]
-    return replace(parts, files=(*kept, *(_file(path, content) for path, content in files.items())))
-
-
-def _file(path: str, content: Content) -> File:
-    if isinstance(content, bytes):
-        return File(path, lambda: memoryview(content))
-    if isinstance(content, Mapping):
-        try:
-            text = json.dumps(content, indent=2, sort_keys=True)
-        except (TypeError, ValueError) as error:
-            raise InvalidArgument(f"the file {path!r} cannot be written as JSON: {error}") from error
-        return File(path, lambda: memoryview(text.encode()))
-    local = Path(content)
-    if not local.is_file():
-        raise NotFound(f"there is no file {local} for {path!r}: give bytes, a path that exists, or an object for JSON")
-    return mapped_file(local, path)
+    return replace(parts, files=(*kept, *(attached(path, content) for path, content in files.items())))

@@ -21,8 +21,13 @@ class Shard:
     dims: Mapping[str, int] | None
     """By pattern of the name: the first that matches counts; None: the first dimension of every tensor that has one."""
 
-    def dim_of(self, name: str, shape: Sequence[int]) -> int | None:
+    def dim_of(self, names: Sequence[str], shape: Sequence[int]) -> int | None:
         """Return the dimension along which a tensor is cut; None when every rank has all of it.
+
+        Parameters
+        ----------
+        names
+            All that it has: what is tied is one tensor, and cut once.
 
         Raises
         ------
@@ -32,9 +37,11 @@ class Shard:
         if self.dims is None:
             return 0 if shape else None
         for pattern, dim in self.dims.items():
-            if fnmatchcase(name, pattern):
+            if any(fnmatchcase(name, pattern) for name in names):
                 if not -len(shape) <= dim < len(shape):
-                    raise InvalidArgument(f"tensor {name!r} has the shape {list(shape)}, and no dimension {dim} to cut")
+                    raise InvalidArgument(
+                        f"tensor {names[0]!r} has the shape {list(shape)}, and no dimension {dim} to cut"
+                    )
                 return dim % len(shape)
         return None
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from alluxio_lance.errors import InvalidArgument
 
-__all__ = ["ELEMENT_BITS", "tensor_bytes"]
+__all__ = ["ELEMENT_BITS", "NUMPY_CODES", "tensor_bytes"]
 
 ELEMENT_BITS: Final[Mapping[str, int]] = MappingProxyType(
     {
@@ -22,6 +22,15 @@ ELEMENT_BITS: Final[Mapping[str, int]] = MappingProxyType(
     }
 )
 """Bits of one element."""
+NUMPY_CODES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "BOOL": "b1",
+        **{f"{letter}{8 * width}": f"{kind}{width}" for letter, kind in ("Uu", "Ii") for width in (1, 2, 4, 8)},
+        **{f"F{8 * width}": f"f{width}" for width in (2, 4, 8)},
+        "C64": "c8",
+    }
+)
+"""The element types that numpy has itself, as it writes them: kind and bytes."""
 _MOST_BYTES: Final = 1 << 62
 _MOST_DIMENSIONS: Final = 64
 

@@ -22,8 +22,8 @@ import numpy as np
 from alluxio_lance.errors import AlreadyExists, InvalidArgument, NotFound
 from alluxio_lance.manager import OnProgress
 from alluxio_lance.values import Progress
+from alluxio_lance.weights.elements import NUMPY_CODES
 from alluxio_lance.weights.header import TensorSpec
-from alluxio_lance.weights.importing.npz import NUMPY_CODES
 from alluxio_lance.weights.paths import check_paths
 from alluxio_lance.weights.rows import Tensor
 
@@ -33,7 +33,7 @@ MODEL_FILE: Final = "model.safetensors"
 """The file with all tensors in an exported folder, under the name that readers of such folders look for."""
 _STEP: Final = 64 << 20
 _NO_SENDFILE: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
-_NUMPY_TYPES: Final = {name: np.dtype(f"<{code}") for code, name in NUMPY_CODES.items()}
+_NUMPY_TYPES: Final = {name: np.dtype(f"<{code}") for name, code in NUMPY_CODES.items()}
 
 
 def export_file(
@@ -141,7 +141,9 @@ def _new(path: Path, *, overwrite: bool) -> Iterator[Path]:
     if os.path.lexists(path) and (path.is_dir() or not overwrite):
         advice = "choose another name" if path.is_dir() else "choose another name, or overwrite it"
         raise AlreadyExists(f"{path} is there already: {advice}")
-    temporary = path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}.tmp")
+    # A name may have 255 bytes, of which characters take up to four.
+    short = os.fsdecode(os.fsencode(path.name)[:200])
+    temporary = path.with_name(f".{short}.{secrets.token_hex(4)}.tmp")
     try:
         yield temporary
         # A file or folder that came there meanwhile: only what was to be overwritten is.

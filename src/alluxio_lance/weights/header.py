@@ -14,9 +14,10 @@ from typing import Any, Final
 from alluxio_lance.errors import InvalidArgument
 from alluxio_lance.layout import PAGE
 from alluxio_lance.weights.elements import ELEMENT_BITS, tensor_bytes
+from alluxio_lance.weights.paths import METADATA
 from alluxio_lance.weights.strict_json import is_text, read_json
 
-__all__ = ["ALIGNMENT", "FileHead", "Placed", "TensorSpec", "make_head", "parse_head"]
+__all__ = ["ALIGNMENT", "FileHead", "Placed", "TensorSpec", "head_bytes", "make_head", "parse_head"]
 
 ALIGNMENT: Final = 64
 """Bytes that the start of every tensor is a multiple of, whose own size is one; others are aligned to their elements."""
@@ -25,7 +26,6 @@ _LONGEST: Final = 100_000_000
 """Bytes of JSON that readers of the format accept."""
 _LONGEST_NUMBER: Final = 20
 """Digits of the largest number of 64 bits."""
-_METADATA: Final = "__metadata__"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,12 +92,12 @@ def make_head(
         raise InvalidArgument("the metadata of a file have a text that is no UTF-8")
     order = sorted(((spec, spec.size) for spec in specs), key=_rank, reverse=unit is not None)
     offset = 0
-    entries: dict[str, Any] = {_METADATA: dict(sorted(metadata.items()))} if metadata else {}
+    entries: dict[str, Any] = {METADATA: dict(sorted(metadata.items()))} if metadata else {}
     ends: list[tuple[TensorSpec, int, int]] = []
     for spec, size in order:
         if not is_text(spec.name):
             raise InvalidArgument(f"the name {spec.name[:200]!r} of a tensor is no UTF-8")
-        if spec.name in entries or spec.name == _METADATA:
+        if spec.name in entries or spec.name == METADATA:
             raise InvalidArgument(f"tensor {spec.name[:200]!r} comes twice, or its name is reserved")
         entries[spec.name] = {"dtype": spec.dtype, "shape": list(spec.shape), "data_offsets": [offset, offset + size]}
         ends.append((spec, offset, size))
@@ -129,6 +129,11 @@ def _rank(one: tuple[TensorSpec, int]) -> tuple[bool, int, str]:
     return size % ALIGNMENT != 0, -ELEMENT_BITS[spec.dtype] if size % ALIGNMENT else 0, spec.name
 
 
+def head_bytes(first: bytes | memoryview) -> int:
+    """Tell from the first 8 bytes of a file how many `parse_head` wants to see."""
+    return _LENGTH_BYTES + min(int.from_bytes(first[:_LENGTH_BYTES], "little"), _LONGEST)
+
+
 def parse_head(start: bytes | memoryview, length: int, what: str) -> FileHead:
     """Read the head of a file of somebody else's.
 
@@ -154,7 +159,7 @@ def parse_head(start: bytes | memoryview, length: int, what: str) -> FileHead:
         raise InvalidArgument(f"{what} is no safetensors file: its head is no JSON ({error})") from error
     if not isinstance(entries, dict):
         raise InvalidArgument(f"{what} is no safetensors file: its head is no JSON object")
-    metadata = _metadata(entries.pop(_METADATA, None), what)
+    metadata = _metadata(entries.pop(METADATA, None), what)
     tensors = sorted((_tensor(name, entry, data, what) for name, entry in entries.items()), key=_position)
     _check_places(tensors, data, length, what)
     return FileHead(b"", {placed.spec.name: placed for placed in tensors}, metadata, data, length)

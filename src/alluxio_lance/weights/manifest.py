@@ -160,8 +160,8 @@ def with_manifest(
         When there are other files below ``.alluxio-lance/``: no manifest would cover them.
     """
     made = _Making(notes or Notes(), sign)
-    hashed = [Tensor(tensor.spec, made.tensor(tensor)) for tensor in tensors]
-    kept = [File(file.path, made.file(file)) for file in files if file.path not in _OWN]
+    hashed = [made.tensor(tensor) for tensor in tensors]
+    kept = [made.file(file) for file in files if file.path not in _OWN]
     kept.append(File(MANIFEST, made.manifest))
     if sign is not None:
         kept.append(File(SIGNATURE, made.signature))
@@ -172,38 +172,24 @@ class _Making:
     """A manifest while it comes together."""
 
     def __init__(self, notes: Notes, sign: Callable[[bytes], bytes] | None) -> None:
-        self._expected = 0
         self._sign = sign
-        self._tensors: dict[str, TensorHash] = {}
-        self._files: dict[str, str] = {}
+        self._tensors: dict[str, tuple[TensorSpec, _Hash]] = {}
+        self._files: dict[str, _Hash] = {}
         self._notes = _notes_hash(notes)
 
-    def tensor(self, tensor: Tensor) -> Callable[[], memoryview]:
-        self._expected += 1
-        spec = tensor.spec
+    def tensor(self, tensor: Tensor) -> Tensor:
+        made = _Hash()
+        self._tensors[tensor.spec.name] = tensor.spec, made
+        return Tensor(tensor.spec, tensor.data, made.add)
 
-        def data() -> memoryview:
-            found = tensor.data()
-            digest = hashlib.sha256(found).hexdigest()
-            self._tensors[spec.name] = TensorHash(dtype=spec.dtype, shape=tuple(spec.shape), sha256=digest)
-            return found
-
-        return data
-
-    def file(self, file: File) -> Callable[[], memoryview]:
+    def file(self, file: File) -> File:
         if file.path.startswith(OWN_FOLDER):
             raise InvalidArgument(
                 f"a model cannot have the file {file.path[:200]!r}: the folder {OWN_FOLDER} is for its manifest and "
                 "signature alone"
             )
-        self._expected += 1
-
-        def data() -> memoryview:
-            found = file.data()
-            self._files[file.path] = hashlib.sha256(found).hexdigest()
-            return found
-
-        return data
+        self._files[file.path] = made = _Hash()
+        return File(file.path, file.data, made.add)
 
     def manifest(self) -> memoryview:
         return memoryview(self._json())
@@ -213,9 +199,32 @@ class _Making:
         return memoryview(self._sign(self._json()))
 
     def _json(self) -> bytes:
-        if len(self._tensors) + len(self._files) != self._expected:
+        tensors = {
+            name: TensorHash(dtype=spec.dtype, shape=tuple(spec.shape), sha256=made.digest())
+            for name, (spec, made) in self._tensors.items()
+        }
+        files = {path: made.digest() for path, made in self._files.items()}
+        return Manifest(tensors=tensors, files=files, notes=self._notes).to_json()
+
+
+class _Hash:
+    """The SHA-256 of a part whose pieces come one by one."""
+
+    __slots__ = ("_made",)
+
+    def __init__(self) -> None:
+        self._made: Any = None
+
+    def add(self, piece: memoryview) -> None:
+        if self._made is None:
+            self._made = hashlib.sha256()
+        self._made.update(piece)
+
+    def digest(self) -> str:
+        if self._made is None:
             raise Internal("the manifest of a model was asked for before all its parts were read - please report this")
-        return Manifest(tensors=self._tensors, files=self._files, notes=self._notes).to_json()
+        found: str = self._made.hexdigest()
+        return found
 
 
 def check_manifest(

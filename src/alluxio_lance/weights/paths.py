@@ -7,7 +7,10 @@ from typing import Final
 
 from alluxio_lance.errors import InvalidArgument
 
-__all__ = ["check_paths"]
+__all__ = ["METADATA", "check_paths"]
+
+METADATA: Final = "__metadata__"
+"""No tensor has this name in a safetensors file, and files lie there as tensors."""
 
 _LONGEST_PART: Final = 255
 _LONGEST: Final = 1024
@@ -38,6 +41,8 @@ def check_paths(paths: Iterable[str]) -> None:
 def _fault(path: str) -> str | None:
     if not path or path.startswith("/"):
         return "paths are relative and not empty"
+    if path == METADATA:
+        return "the safetensors format keeps this name for itself"
     if not path.isprintable() or "\\" in path:
         return "paths have no backslash and no control character"
     if len(path.encode()) > _LONGEST:

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from alluxio_lance.errors import InvalidArgument
 from alluxio_lance.incoming import Source, stream
+from alluxio_lance.weights.chunks import CHUNK_BYTES
 from alluxio_lance.weights.header import TensorSpec, make_head
 from alluxio_lance.weights.paths import check_paths
 from alluxio_lance.weights.strict_json import check_plain, read_json
@@ -21,22 +22,24 @@ from alluxio_lance.weights.strict_json import check_plain, read_json
 __all__ = [
     "CHUNK_BYTES",
     "MODEL_SCHEMA",
+    "NOTES_KEY",
     "OWN_FOLDER",
     "SMALL_COLUMNS",
     "File",
     "Kind",
     "Notes",
     "Tensor",
+    "has_nulls",
     "is_model",
     "source_of",
 ]
 
 OWN_FOLDER: Final = ".alluxio-lance/"
 """Files below it are made while the other parts go by, and come last."""
-CHUNK_BYTES: Final = 4 << 20
-"""Bytes of every piece but the last of its part. Two of them make one batch: Lance keeps a page of one value in memory."""
 _BATCH_BYTES: Final = 2 * CHUNK_BYTES
 _BATCH_ROWS: Final = 4096
+NOTES_KEY: Final = "alluxio_lance"
+"""Under which the metadata of a safetensors file have the notes."""
 _MARK: Final = b"alluxio-lance.model"
 _FORMAT: Final = b"1"
 _JSON: Final = {str: "text", dict: "object"}
@@ -75,6 +78,11 @@ def is_model(schema: pa.Schema) -> bool:
     return (schema.metadata or {}).get(_MARK) is not None
 
 
+def has_nulls(column: pa.Array) -> bool:
+    """Tell whether a value is missing, or one in a list; Arrow believes what a schema says of that."""
+    return bool(column.null_count or (pa.types.is_list(column.type) and column.flatten().null_count))
+
+
 @dataclass(frozen=True, slots=True)
 class Tensor:
     """A tensor on its way into the store."""
@@ -82,6 +90,8 @@ class Tensor:
     spec: TensorSpec
     data: Callable[[], memoryview]
     """Gives its bytes, row-major and little-endian; called once, when it is its turn, and let go of after that."""
+    stored: Callable[[memoryview], object] | None = None
+    """Told of every piece in turn, with the bytes that go into the store, before the next part is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +101,7 @@ class File:
     path: str
     """Relative, with slashes."""
     data: Callable[[], memoryview]
+    stored: Callable[[memoryview], object] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +124,10 @@ class Notes:
             return json.dumps(said, default=dict, allow_nan=False, sort_keys=True, separators=(",", ":")).encode()
         except (TypeError, ValueError, RecursionError) as error:
             raise InvalidArgument(f"the notes of the model are no JSON: {error}") from error
+
+    def to_metadata(self) -> dict[str, str]:
+        """Return the metadata of the safetensors file that has the model's tensors."""
+        return {"format": "pt", NOTES_KEY: self.to_json().decode()}
 
     @classmethod
     def from_json(cls, text: bytes | memoryview) -> Notes:
@@ -183,19 +198,20 @@ class _Piece:
     shape: tuple[int, ...]
     size: int
     data: memoryview
+    stored: Callable[[memoryview], object] | None
 
 
 def _pieces(tensors: Iterable[Tensor], files: Iterable[File], notes: Notes) -> Iterator[_Piece]:
     text = notes.to_json()
-    yield from _cut(Kind.NOTES, "", "", (), memoryview(text))
+    yield from _cut(Kind.NOTES, "", "", (), memoryview(text), None)
     for tensor in tensors:
         spec = tensor.spec
         data = _flat(tensor.data())
         if data.nbytes != spec.size:
             raise InvalidArgument(f"tensor {spec.name!r} has {data.nbytes} bytes, and by its shape {spec.size}")
-        yield from _cut(Kind.TENSOR, spec.name, spec.dtype, spec.shape, data)
+        yield from _cut(Kind.TENSOR, spec.name, spec.dtype, spec.shape, data, tensor.stored)
     for file in files:
-        yield from _cut(Kind.FILE, file.path, "", (), _flat(file.data()))
+        yield from _cut(Kind.FILE, file.path, "", (), _flat(file.data()), file.stored)
 
 
 def _flat(data: memoryview) -> memoryview:
@@ -203,42 +219,66 @@ def _flat(data: memoryview) -> memoryview:
     return data.cast("B") if data.nbytes else memoryview(b"")
 
 
-def _cut(kind: Kind, name: str, dtype: str, shape: tuple[int, ...], data: memoryview) -> Iterator[_Piece]:
+def _cut(
+    kind: Kind,
+    name: str,
+    dtype: str,
+    shape: tuple[int, ...],
+    data: memoryview,
+    stored: Callable[[memoryview], object] | None,
+) -> Iterator[_Piece]:
     for chunk, start in enumerate(range(0, max(data.nbytes, 1), CHUNK_BYTES)):
-        yield _Piece(kind, name, chunk, dtype, shape, data.nbytes, data[start : start + CHUNK_BYTES])
+        yield _Piece(kind, name, chunk, dtype, shape, data.nbytes, data[start : start + CHUNK_BYTES], stored)
 
 
 def _batches(pieces: Iterable[_Piece]) -> Iterator[pa.RecordBatch]:
-    waiting: list[_Piece] = []
-    size = 0
+    batch = _Batch()
     for piece in pieces:
-        if waiting and (size + piece.data.nbytes > _BATCH_BYTES or len(waiting) == _BATCH_ROWS):
-            yield _batch(waiting)
-            waiting, size = [], 0
-        waiting.append(piece)
-        size += piece.data.nbytes
-    yield _batch(waiting)
+        if not batch.has_room(piece):
+            yield batch.made()
+            batch = _Batch()
+        batch.add(piece)
+    yield batch.made()
 
 
-def _batch(pieces: Sequence[_Piece]) -> pa.RecordBatch:
-    columns = [
-        pa.array([piece.kind for piece in pieces], pa.string()),
-        pa.array([piece.name for piece in pieces], pa.string()),
-        pa.array([piece.chunk for piece in pieces], pa.int32()),
-        pa.array([piece.dtype for piece in pieces], pa.string()),
-        pa.array([piece.shape for piece in pieces], MODEL_SCHEMA.field("shape").type),
-        pa.array([piece.size for piece in pieces], pa.int64()),
-        pa.array([hashlib.sha256(piece.data).digest() for piece in pieces], pa.binary(32)),
-        _binary([piece.data for piece in pieces]),
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=MODEL_SCHEMA)
+class _Batch:
+    """Rows on their way: the bytes are copied once, and hashed where they lie then.
 
+    Somebody may be writing into the tensors, a training that goes on or another process, and what is stored and what is
+    said of it must be the same.
+    """
 
-def _binary(values: Sequence[memoryview]) -> pa.Array:
-    """Lay values one behind the other: one copy, where ``pa.array`` makes Python bytes first."""
-    offsets = np.zeros(len(values) + 1, np.int64)
-    np.cumsum([value.nbytes for value in values], out=offsets[1:])
-    data = np.empty(int(offsets[-1]), np.uint8)
-    for start, value in zip(offsets, values, strict=False):
-        data[int(start) : int(start) + value.nbytes] = np.frombuffer(value, np.uint8)
-    return pa.Array.from_buffers(pa.large_binary(), len(values), [None, pa.py_buffer(offsets), pa.py_buffer(data)])
+    def __init__(self) -> None:
+        self._pieces: list[_Piece] = []
+        self._hashes: list[bytes] = []
+        self._ends = [0]
+        # Pages that no piece reaches are never touched.
+        self._data = np.empty(_BATCH_BYTES, np.uint8)
+
+    def has_room(self, piece: _Piece) -> bool:
+        return self._ends[-1] + piece.data.nbytes <= _BATCH_BYTES and len(self._pieces) < _BATCH_ROWS
+
+    def add(self, piece: _Piece) -> None:
+        start, end = self._ends[-1], self._ends[-1] + piece.data.nbytes
+        copy = self._data[start:end]
+        copy[:] = np.frombuffer(piece.data, np.uint8)
+        self._pieces.append(piece)
+        self._hashes.append(hashlib.sha256(copy.data).digest())
+        self._ends.append(end)
+        if piece.stored is not None:
+            piece.stored(copy.data)
+
+    def made(self) -> pa.RecordBatch:
+        pieces = self._pieces
+        values = [None, pa.py_buffer(np.array(self._ends, np.int64)), pa.py_buffer(self._data[: self._ends[-1]])]
+        columns = [
+            pa.array([piece.kind for piece in pieces], pa.string()),
+            pa.array([piece.name for piece in pieces], pa.string()),
+            pa.array([piece.chunk for piece in pieces], pa.int32()),
+            pa.array([piece.dtype for piece in pieces], pa.string()),
+            pa.array([piece.shape for piece in pieces], MODEL_SCHEMA.field("shape").type),
+            pa.array([piece.size for piece in pieces], pa.int64()),
+            pa.array(self._hashes, pa.binary(32)),
+            pa.Array.from_buffers(pa.large_binary(), len(pieces), values),
+        ]
+        return pa.RecordBatch.from_arrays(columns, schema=MODEL_SCHEMA)

@@ -10,7 +10,6 @@ import pytest
 from alluxio_lance.address import Address
 from alluxio_lance.client.descriptors import Descriptors
 from alluxio_lance.client.lease import Lease
-from alluxio_lance.client.models.mapped import NOTES_KEY
 from alluxio_lance.layout import Column, ColumnKind, Layout, Pages, Region, Segment
 from alluxio_lance.weights.header import TensorSpec, make_head
 from alluxio_lance.weights.rows import Notes
@@ -54,7 +53,7 @@ def make_lease(tmp_path) -> Iterator[MakeLease]:
         raw: bytes | None = None,
         pages: Pages = Pages.SMALL,
     ) -> Lease:
-        metadata = {"format": "pt", NOTES_KEY: (notes or Notes()).to_json().decode()}
+        metadata = (notes or Notes()).to_metadata()
         contents = {"tensors": file_of(tensors, metadata) if raw is None else raw}
         if files is not None:
             contents["files"] = file_of(

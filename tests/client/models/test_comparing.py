@@ -224,7 +224,7 @@ def test_the_picture_has_at_most_forty_bars(make, tmp_path, monkeypatch, count):
 def test_without_matplotlib_the_sentence_says_what_to_install(two, tmp_path, monkeypatch):
     """A picture is the only thing that needs it."""
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(Unavailable, match="pip install matplotlib"):
+    with pytest.raises(Unavailable, match="alluxio-lance\\[plot\\]"):
         plot_diff(compare(*two), tmp_path / "p.png")
 
 

@@ -144,3 +144,12 @@ def test_other_texts_are_no_uris(uri):
     """Nothing is guessed."""
     with pytest.raises(InvalidURI, match="alluxio://models/NAME"):
         model_name(uri)
+
+
+@pytest.mark.parametrize("metrics", [{"loss": float("nan")}, {"loss": object()}, {"loss": np.float32(1)}])
+def test_metrics_that_cannot_be_leave_no_version(manager, metrics):
+    """They are attached last, and looked at first."""
+    with pytest.raises(InvalidArgument, match="metrics of the model are no JSON"):
+        save("alluxio://models/unmeasured", [tensor("a", [1.0])], manager=manager, metrics=metrics)
+    with pytest.raises(NotFound):
+        manager.list_versions("models", "unmeasured")

@@ -12,8 +12,10 @@ import sys
 import pytest
 
 from alluxio_lance.client.models.mapped import MappedModel
-from alluxio_lance.client.models.signing import make_key, signed_by, signer, verify
-from alluxio_lance.errors import AlreadyExists, Corrupt, InvalidArgument, NotFound, Unavailable
+from alluxio_lance.client.models.saving import save
+from alluxio_lance.client.models.signing import make_key, sign_active, signed_by, signer, verify
+from alluxio_lance.errors import AlreadyExists, Conflict, Corrupt, InvalidArgument, NotFound, Unavailable
+from alluxio_lance.manager import ResourceManager
 from alluxio_lance.weights.header import TensorSpec
 from alluxio_lance.weights.manifest import MANIFEST, SIGNATURE, with_manifest
 from alluxio_lance.weights.rows import File, Notes, Tensor, source_of
@@ -178,6 +180,53 @@ def test_without_cryptography_the_sentence_says_what_to_install(make, keys, monk
         lambda: make_key(tmp_path / "key"),
         lambda: verify(unsigned, keys / "mine.pub"),
     ):
-        with pytest.raises(Unavailable, match="pip install cryptography"):
+        with pytest.raises(Unavailable, match="alluxio-lance\\[signing\\]"):
             attempt()
     assert signed_by(signed).startswith("SHA256:")
+
+
+@pytest.fixture
+def manager(tmp_path):
+    """Give a store with a model of one version, what is known of it included."""
+    with ResourceManager.embedded(tmp_path / "root") as made:
+        save_x(made, metadata={"by": "me"}, provenance={"data": "d"}, metrics={"accuracy": 0.9})
+        yield made
+
+
+def save_x(manager, data=b"\0\1\2\3", **options):
+    """Save the model whose mapping `make` gives."""
+    files = [File(path, lambda content=content: memoryview(content)) for path, content in FILES.items()]
+    return save("alluxio://models/x", [Tensor(SPEC, lambda: memoryview(data))], files, manager=manager, **options)
+
+
+def test_a_signed_version_is_the_same_besides(make, keys, manager):
+    """With what is known of it, gates go on seeing; it is active unless that is not wanted."""
+    made = sign_active(make(stored()), signer(keys / "mine"), manager)
+    assert (made.semver, made.metadata, made.provenance) == ("1.0.1", {"by": "me"}, {"data": "d"})
+    assert manager.find_version("models", "x").semver == "1.0.1"
+    assert manager.find_version("models", "x").metrics == {"accuracy": 0.9}
+    with pytest.raises(Conflict, match=r"x@v\d+ became active meanwhile"):
+        sign_active(make(stored()), signer(keys / "mine"), manager)
+
+
+def test_signing_replaces_nothing_that_comes_in_meanwhile(make, keys, manager, monkeypatch):
+    """Neither before its own version is begun nor in its place."""
+    look = manager.find_version
+
+    def looked(*args):
+        found = look(*args)
+        save_x(manager, b"new!")
+        return found
+
+    monkeypatch.setattr(manager, "find_version", looked)
+    with pytest.raises(Conflict, match=r"1\.1\.1 is kept aside, sign again"):
+        sign_active(make(stored()), signer(keys / "mine"), manager)
+    assert look("models", "x").semver == "1.1.0"
+
+
+def test_half_a_key_is_taken_away(tmp_path, monkeypatch):
+    """On a full disk: the next attempt finds its names free."""
+    monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(OSError, match="No space"):
+        make_key(tmp_path / "key")
+    assert list(tmp_path.iterdir()) == []

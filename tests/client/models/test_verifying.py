@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from alluxio_lance.client.models.mapped import MappedModel
-from alluxio_lance.client.models.verifying import verify
-from alluxio_lance.errors import Corrupt, NotFound
+from alluxio_lance.client.models.verifying import check_bytes
+from alluxio_lance.errors import Corrupt
 from alluxio_lance.weights.header import TensorSpec
 from alluxio_lance.weights.manifest import MANIFEST, with_manifest
-from alluxio_lance.weights.rows import File, Notes, Tensor
+from alluxio_lance.weights.rows import File, Notes, Tensor, source_of
 
 ONE, TWO = TensorSpec(name="one", dtype="U8", shape=(3,)), TensorSpec(name="two", dtype="U8", shape=(2,))
 TENSORS = {ONE: b"abc", TWO: b"de"}
@@ -30,17 +30,16 @@ def manifest() -> bytes:
         [part(File, path, data) for path, data in FILES.items()],
         NOTES,
     )
-    for each in (*tensors, *files[:-1]):
-        each.data()
-    return bytes(files[-1].data())
+    rows = source_of(tensors, files, NOTES).reader.read_all().to_pylist()
+    return next(row["data"] for row in rows if row["name"] == MANIFEST)
 
 
 def test_what_was_saved_verifies(make_lease, manifest):
     """The whole, and a part of the tensors; progress tells the bytes."""
     steps = []
     with MappedModel(make_lease(TENSORS, {**FILES, MANIFEST: manifest}, NOTES)) as model:
-        verify(model, on_progress=steps.append)
-        verify(model, ["two"])
+        check_bytes(model, on_progress=steps.append)
+        check_bytes(model, ["two"])
     assert [step.bytes for step in steps] == [3, 5]
 
 
@@ -61,10 +60,10 @@ def test_what_was_changed_does_not(make_lease, manifest, tensors, files, notes, 
         MappedModel(make_lease(tensors, {**files, MANIFEST: manifest}, notes)) as model,
         pytest.raises(Corrupt, match=what),
     ):
-        verify(model)
+        check_bytes(model)
 
 
 def test_a_model_without_a_manifest_says_so(make_lease):
     """Rows that were not made by save_model have none."""
-    with MappedModel(make_lease(TENSORS, FILES, NOTES)) as model, pytest.raises(NotFound, match="save_model"):
-        verify(model)
+    with MappedModel(make_lease(TENSORS, FILES, NOTES)) as model, pytest.raises(Corrupt, match="save_model"):
+        check_bytes(model)

@@ -8,6 +8,7 @@ import os
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -69,7 +70,10 @@ def test_many_travel_as_a_descriptor(monkeypatch):
     number = made._descriptor
     assert len(pickle.dumps(made)) < 1000
     assert made._descriptor == number
-    with open(f"/proc/self/fd/{number}", "r+b", buffering=0) as again, pytest.raises(OSError, match="not permitted"):
+    with (
+        Path(f"/proc/self/fd/{number}").open("r+b", buffering=0) as again,
+        pytest.raises(OSError, match="not permitted"),
+    ):
         again.write(b"x")
     arrived = pickle.loads(travelling)
     del made

@@ -203,12 +203,17 @@ def test_a_model_that_does_not_fit_is_refused_before_its_bytes_are_read(table, t
     assert (small.used, memfds()) == (0, [])
 
 
-def test_a_load_that_nobody_wants_ends(table, load, budget, memfds):
-    """A cancelled load raises `Unavailable` and leaves nothing."""
-    asked = iter([False, True])
+@pytest.mark.parametrize("when", [0, 1, -1])
+def test_a_load_that_nobody_wants_ends(when, table, load, budget, memfds):
+    """A cancelled load raises `Unavailable` and leaves nothing: while it looks at the rows, and with the last bytes."""
+    asked: list[bool] = []
+    hot = load(table, batch_rows=1, cancelled=lambda: bool(asked.append(False)))
+    used, open_ = budget.used, memfds()
+    answers = iter([False] * range(len(asked))[when])
     with pytest.raises(Unavailable, match="was cancelled"):
-        load(table, batch_rows=1, cancelled=lambda: next(asked, True))
-    assert (budget.used, memfds()) == (0, [])
+        load(table, batch_rows=1, cancelled=lambda: next(answers, True))
+    assert (budget.used, memfds()) == (used, open_)
+    assert used == sum(column.bytes for column in hot)
 
 
 def test_a_fault_of_the_store_leaves_nothing(table, load, table_double, budget, memfds):
@@ -222,6 +227,24 @@ def test_a_fault_of_the_store_leaves_nothing(table, load, table_double, budget, 
     with pytest.raises(Unavailable, match="went away"):
         load(table, reader=table_double(table, 1, fail))
     assert (budget.used, memfds()) == (0, [])
+
+
+@pytest.mark.parametrize("calls", [0, 1])
+def test_a_column_that_cannot_be_described_leaves_nothing(calls, table, load, budget, memfds, monkeypatch):
+    """Neither its memory nor that of the one before it."""
+    real, made = file.HotColumn, []
+
+    def described(*args):
+        if len(made) == calls:
+            raise MemoryError
+        made.append(real(*args))
+        return made[-1]
+
+    monkeypatch.setattr(file, "HotColumn", described)
+    with pytest.raises(MemoryError):
+        load(table)
+    assert budget.used == 0
+    assert memfds() == []
 
 
 def test_a_kernel_without_memory_is_no_space(table, load, budget, memfds, monkeypatch):

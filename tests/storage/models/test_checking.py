@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from alluxio_lance.errors import InvalidArgument
+from alluxio_lance.storage.models import checking
 from alluxio_lance.weights.rows import CHUNK_BYTES, MODEL_SCHEMA, Notes
 
 LOCATION = "models/a.lance"
@@ -66,6 +67,7 @@ WRONG = {
     "hash of other bytes": ([NOTES, tensor(hash=hashlib.sha256(b"abce").digest())], "not the SHA-256"),
     "hash of nothing": ([NOTES, tensor(hash=bytes(32))], "not the SHA-256"),
     "name reserved": ([NOTES, tensor("__metadata__")], "reserved"),
+    "path reserved": ([NOTES, row("file", "__metadata__", b"")], "keeps this name for itself"),
     "path outside": ([NOTES, row("file", "../a", b"")], "cannot have the file"),
     "path absolute": ([NOTES, row("file", "/a", b"")], "cannot have the file"),
     "file and folder": ([NOTES, row("file", "a", b""), row("file", "a/b", b"")], "below it"),
@@ -83,6 +85,16 @@ def test_rows_that_are_no_model_are_refused(store, source, write, rows, message)
     assert store.latest(LOCATION) is None
 
 
+def test_names_that_no_head_could_hold_are_refused_as_they_come(store, source, write, monkeypatch):
+    """They are kept in memory until the end; files have a head of their own."""
+    monkeypatch.setattr(checking, "_LONGEST_NAMES", 10)
+    files = [row("file", "f" * 10, b"")]
+    store.create(LOCATION, source(pa.Table.from_pylist([NOTES, *files, tensor("a" * 10)], MODEL_SCHEMA)), write())
+    given = source(pa.Table.from_pylist([tensor("a" * 6), tensor("b" * 5)], MODEL_SCHEMA))
+    with pytest.raises(InvalidArgument, match="names of tensors with more than 10 characters"):
+        store.create("models/b.lance", given, write())
+
+
 @pytest.mark.parametrize("name", MODEL_SCHEMA.names)
 def test_a_null_is_refused(store, source, write, name):
     """In every column, though the schema says that there is none."""
@@ -91,6 +103,16 @@ def test_a_null_is_refused(store, source, write, name):
     with pytest.raises(InvalidArgument, match=f"'{name}'"):
         store.create(LOCATION, source([batch], MODEL_SCHEMA), write())
     assert store.latest(LOCATION) is None
+
+
+def test_a_null_in_a_shape_is_refused(store, source, write):
+    """Arrow's own check of a batch does not see it."""
+    batch = pa.RecordBatch.from_pylist([NOTES, tensor()], MODEL_SCHEMA)
+    shape = batch.column("shape")
+    nulls = pa.ListArray.from_arrays(shape.offsets, pa.array([None], pa.int64()), type=shape.type)
+    batch = batch.set_column(4, MODEL_SCHEMA.field("shape"), nulls)
+    with pytest.raises(InvalidArgument, match="a null in the column 'shape'"):
+        store.create(LOCATION, source([batch], MODEL_SCHEMA), write())
 
 
 MARK = MODEL_SCHEMA.metadata

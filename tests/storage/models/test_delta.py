@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from alluxio_lance.errors import Conflict, InvalidArgument
+from alluxio_lance.errors import Conflict, InvalidArgument, Unavailable
 from alluxio_lance.storage import LanceStore
 from alluxio_lance.storage.models import delta
 from alluxio_lance.weights.rows import CHUNK_BYTES, Notes
@@ -141,6 +141,15 @@ def test_a_table_that_is_no_model_is_written_anew(store, source, write, model_of
     assert content(2) == parts_of(SMALL)
 
 
+def test_a_table_that_lost_a_file_is_written_anew(store, write, model_of, content, parts_of):
+    """What it had cannot be told, and is not needed."""
+    store.create(LOCATION, model_of(SMALL), write())
+    (file,) = data_files(store)
+    (store._place.root / LOCATION / "data" / file).unlink()
+    store.overwrite(LOCATION, model_of(SMALL), write())
+    assert content(2) == parts_of(SMALL)
+
+
 def test_a_source_that_fails_leaves_nothing(store, write, model_of):
     """Neither a version nor a file, and the error is the source's own."""
     store.create(LOCATION, model_of(weights(1, 1000)), write())
@@ -193,6 +202,29 @@ def test_a_stranger_in_between_is_a_conflict(store, write, model_of, monkeypatch
         with pytest.raises(Conflict, match="another writer"):
             store.overwrite(LOCATION, model_of(changed), write())
     assert came
+    # Nobody's newest version lacks a file.
+    lance.dataset(store.absolute(LOCATION)).to_table()
+
+
+@pytest.mark.parametrize(
+    "fault", [Unavailable("the answer was lost"), KeyboardInterrupt()], ids=["lost", "interrupted"]
+)
+def test_a_commit_that_went_through_keeps_its_files(store, write, model_of, content, parts_of, monkeypatch, fault):
+    """The caller hears of an error, and what was committed can be read and taken over by who finishes the operation."""
+    store.create(LOCATION, model_of(SMALL), write())
+    changed = {**SMALL, "layer.000": SMALL["layer.000"] ^ 1}
+    commit = lance.LanceDataset.commit
+
+    def late(*args, **kwargs):
+        commit(*args, **kwargs)
+        raise fault
+
+    with monkeypatch.context() as patch:
+        patch.setattr(delta.lance.LanceDataset, "commit", staticmethod(late))
+        with pytest.raises(type(fault)):
+            store.overwrite(LOCATION, model_of(changed), write("2" * 32))
+    assert store.writers(LOCATION) == {1: "1" * 32, 2: "2" * 32}
+    assert content(2) == parts_of(changed)
 
 
 @pytest.mark.parametrize("way", ["append", "overwrite", "delete"])

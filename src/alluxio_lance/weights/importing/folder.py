@@ -39,7 +39,7 @@ def read_folder(folder: Path, exclude: Sequence[str] = ()) -> Parts:
         says.
     """
     root = folder.resolve()
-    paths = {name: path for name, path in _walk(root) if not any(fnmatchcase(name, each) for each in exclude)}
+    paths = dict(_walk(root, exclude))
     if not paths:
         raise InvalidArgument(f"{folder} holds no file of a model")
     check_paths(paths)
@@ -59,17 +59,24 @@ def read_folder(folder: Path, exclude: Sequence[str] = ()) -> Parts:
     )
 
 
-def _walk(root: Path) -> Iterator[tuple[str, Path]]:
-    """Yield the files below a folder, by their paths within it, in order."""
+def _walk(root: Path, exclude: Sequence[str]) -> Iterator[tuple[str, Path]]:
+    """Yield the files below a folder that are not excluded, by their paths within it, in order."""
     for place, folders, names in os.walk(root, onerror=_raise):
+        within = Path(place).relative_to(root)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in folders:
-            if (linked := Path(place, name)).is_symlink():
-                raise InvalidArgument(f"{linked} is a link to a folder: copy the model with `cp -rL` and save the copy")
+            if Path(place, name).is_symlink() and not _is_excluded((within / name).as_posix(), exclude):
+                raise InvalidArgument(
+                    f"{Path(place, name)} is a link to a folder: exclude it, or copy the model with `cp -rL` and save the copy"
+                )
         for name in sorted(names):
-            if not name.startswith("."):
-                path = Path(place, name)
-                yield path.relative_to(root).as_posix(), _checked(root, path)
+            path = (within / name).as_posix()
+            if not name.startswith(".") and not _is_excluded(path, exclude):
+                yield path, _checked(root, Path(place, name))
+
+
+def _is_excluded(path: str, exclude: Sequence[str]) -> bool:
+    return any(fnmatchcase(path, each) for each in exclude)
 
 
 def _raise(error: OSError) -> None:

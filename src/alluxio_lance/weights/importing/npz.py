@@ -8,41 +8,24 @@ import re
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import IO, Final
 
 import numpy as np
 
 from alluxio_lance.errors import InvalidArgument
+from alluxio_lance.weights.elements import NUMPY_CODES
 from alluxio_lance.weights.header import TensorSpec
 from alluxio_lance.weights.parts import Parts
 from alluxio_lance.weights.rows import Notes, Tensor
 
-__all__ = ["NUMPY_CODES", "read_npz"]
+__all__ = ["read_npz"]
 
-NUMPY_CODES: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "b1": "BOOL",
-        "u1": "U8",
-        "i1": "I8",
-        "u2": "U16",
-        "i2": "I16",
-        "f2": "F16",
-        "u4": "U32",
-        "i4": "I32",
-        "f4": "F32",
-        "u8": "U64",
-        "i8": "I64",
-        "f8": "F64",
-        "c8": "C64",
-    }
-)
-"""The element types of numpy that the safetensors format has, as archives name them."""
+_ELEMENTS: Final = {code: name for name, code in NUMPY_CODES.items()}
 _COMPLEX: Final = "complex128"
 """Stored as pairs of F64, as the notes' views say."""
 _COMPLEX_CODE: Final = "c16"
@@ -124,7 +107,7 @@ def _tensor(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> tu
     with archive.open(member) as file:
         head = _head(file, where)
         begin = file.tell()
-    name = "F64" if head.is_pair else NUMPY_CODES[head.code]
+    name = "F64" if head.is_pair else _ELEMENTS[head.code]
     shape = (*head.shape, 2) if head.is_pair else head.shape
     spec = TensorSpec(name=member.filename.removesuffix(_SUFFIX), dtype=name, shape=shape)
     if member.file_size - begin != spec.size:
@@ -162,9 +145,9 @@ def _head(file: IO[bytes], where: str) -> _Head:
     code = descr.lstrip("<>|=")
     if code == "O":
         raise InvalidArgument(f"{where} holds Python objects, as a pickle: save numbers only")
-    if code != _COMPLEX_CODE and code not in NUMPY_CODES:
+    if code != _COMPLEX_CODE and code not in _ELEMENTS:
         raise InvalidArgument(
-            f"{where} has the element type {descr[:40]!r}: tensors have {', '.join(NUMPY_CODES)} and {_COMPLEX_CODE}"
+            f"{where} has the element type {descr[:40]!r}: tensors have {', '.join(_ELEMENTS)} and {_COMPLEX_CODE}"
         )
     return _Head(code, descr.startswith(">"), match["fortran"] == "True", _shape(match["shape"], where))
 

@@ -7,15 +7,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from alluxio_lance.errors import InvalidArgument
-from alluxio_lance.weights.header import parse_head
+from alluxio_lance.weights.header import head_bytes, parse_head
 from alluxio_lance.weights.importing.mapped import MappedFile
 from alluxio_lance.weights.parts import Parts
-from alluxio_lance.weights.rows import Notes, Tensor
+from alluxio_lance.weights.rows import NOTES_KEY, Notes, Tensor
 
 __all__ = ["read_safetensors"]
 
-_NOTES: Final = "alluxio_lance"
-"""The key of the metadata under which an exported model has its notes."""
 _FORMAT: Final = "format"
 
 
@@ -28,7 +26,7 @@ def read_safetensors(path: Path) -> Parts:
         When it is no safetensors file, or a damaged one.
     """
     file = MappedFile(path)
-    head = parse_head(file.view(), file.size, str(path))
+    head = parse_head(file.view(0, head_bytes(file.view(0, 8))), file.size, str(path))
     tensors = tuple(
         Tensor(placed.spec, partial(file.view, placed.offset, placed.offset + placed.size))
         for placed in head.tensors.values()
@@ -37,12 +35,13 @@ def read_safetensors(path: Path) -> Parts:
 
 
 def _notes(metadata: dict[str, str], names: set[str], path: Path) -> Notes:
-    written = metadata.pop(_NOTES, None)
+    written = metadata.pop(NOTES_KEY, None)
     metadata.pop(_FORMAT, None)
     notes = Notes() if written is None else Notes.from_json(written.encode())
-    for alias, name in notes.tied.items():
-        if not isinstance(name, str) or alias in names or name not in names:
-            raise InvalidArgument(f"{path} says that its tensor {alias!r} is tied to {name!r}, which cannot be")
+    try:
+        notes.check_names(names)
+    except InvalidArgument as fault:
+        raise InvalidArgument(f"{path}: {fault.message}") from fault
     if not metadata:
         return notes
     # What others wrote there, such as how an adapter was trained.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 import numpy as np
@@ -23,6 +24,7 @@ from tests.frameworks.tf.models.keras_models import (  # noqa: E402
 )
 
 from alluxio.tf import load_model, save_model  # noqa: E402 - after the skip
+from alluxio_lance.frameworks.tf.models.architecture import build  # noqa: E402
 
 pytestmark = pytest.mark.tf
 
@@ -52,7 +54,10 @@ def test_an_unknown_class_is_named(node, uri):
 
 
 def test_python_code_is_not_loaded(node, uri, monkeypatch):
-    """A Lambda layer of Python code is refused when it is saved, and when somebody else saved it, whatever Keras allows."""
+    """A Lambda layer of Python code is refused when it is saved, and when somebody else saved it, whatever Keras allows.
+
+    So are layers that bring code of other kinds: a SavedModel from elsewhere, a pickle of torch.
+    """
     model = keras.Sequential([keras.Input((8,)), layers.Lambda(lambda found: os.getpid() * found)])
     with pytest.raises(InvalidArgument, match=r"Lambda layer.*register_keras_serializable"):
         save_model(uri, model, address=node.at)
@@ -61,10 +66,16 @@ def test_python_code_is_not_loaded(node, uri, monkeypatch):
     monkeypatch.undo()
     from keras.src.backend.common import global_state
 
+    config = json.loads(keras.Sequential([keras.Input((8,))]).to_json())
+    foreign = {"module": "keras.layers", "class_name": "TFSMLayer", "config": {"filepath": "/none"}}
+    config["config"]["layers"].append({**foreign, "registered_name": None})
+
     keras.config.enable_unsafe_deserialization()
     try:
         with pytest.raises(InvalidArgument, match="Python code"):
             load_model(uri, address=node.at)
+        with pytest.raises(InvalidArgument, match="arbitrary code"):
+            build(json.dumps(config).encode(), uri, None, compiled=False)
     finally:
         # Keras has a way in, and none back.
         global_state.set_global_attribute("safe_mode_saving", None)

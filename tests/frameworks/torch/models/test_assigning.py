@@ -47,6 +47,15 @@ def test_shared_parameters_stay_one(without):
     assert net.count.data_ptr() == state["count"].data_ptr()
 
 
+def test_names_of_one_parameter_with_other_numbers_are_refused():
+    """Neither of them would be lost in silence; the same bits under two names are no fault, not even NaN."""
+    net, nan = Net(), torch.full((3,), torch.nan)
+    give(net, {"table": nan, "alias": nan.clone()}, strict=False)
+    with pytest.raises(InvalidArgument, match=r"table and alias are one parameter of the module, and have different"):
+        give(net, {"table": torch.zeros(3), "alias": torch.ones(3)}, strict=False)
+    assert net.table.isnan().all()
+
+
 def test_other_types_are_taken_as_they_are():
     """The module gets the element types of the version."""
     net = Net()

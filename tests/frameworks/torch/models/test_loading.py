@@ -230,6 +230,15 @@ def test_shards_along_other_dimensions(node, every, state):
         load_model(every, shard=(0, 2, {"scalar": 0}), address=node.at)
 
 
+def test_a_tied_tensor_is_cut_by_any_of_its_names(node, tied):
+    """Once, and the names have the same slice."""
+    whole = load_model(tied[0], address=node.at)["head.weight"]
+    for pattern in ("head.*", "embedding.*"):
+        part = load_model(tied[0], shard=(1, 2, {pattern: 1}), address=node.at)
+        assert part["head.weight"] is part["embedding.weight"]
+        assert torch.equal(part["head.weight"], whole.chunk(2, 1)[1])
+
+
 @pytest.mark.parametrize(
     "shard", [(2, 2), (-1, 2), (0, 0), (0,), "01", (0.0, 1), (0, 2, ["*"]), (0, 2, {"*": "0"}), (0, 2, {"nothing": 0})]
 )

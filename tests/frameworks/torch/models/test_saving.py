@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import pickle
@@ -16,6 +17,7 @@ from alluxio_lance.errors import InvalidArgument, NotFound
 from alluxio_lance.frameworks.torch.models.checkpoints import read_checkpoint
 from alluxio_lance.frameworks.torch.models.parts import parts_of
 from alluxio_lance.frameworks.torch.models.quantizing import quantized_of
+from alluxio_lance.weights.header import TensorSpec
 
 pytestmark = pytest.mark.torch
 
@@ -87,6 +89,19 @@ def test_what_cannot_be_saved_is_named(value, why):
     with pytest.raises(InvalidArgument, match=f"'it' .*{why}|{why}") as refused:
         save_model(URI, {"fine": torch.zeros(2), "it": value}, address=NOWHERE)
     assert "'it'" in str(refused.value)
+
+
+def test_the_oldest_torch_has_fewer_types(monkeypatch):
+    """What it lacks is refused when it is met, and hinders nothing else."""
+    for lacking in ("float8_e8m0fnu", "float4_e2m1fn_x2"):
+        monkeypatch.delattr(torch, lacking)
+    spec = importlib.util.find_spec("alluxio_lance.frameworks.torch.models.elements")
+    older = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(older)
+    assert older.tensor_of(memoryview(bytearray(b"\0\0\x80?")), TensorSpec(name="x", dtype="F32", shape=()), None) == 1
+    for dtype, shape in (("F8_E8M0", (1,)), ("F4", (2,))):
+        with pytest.raises(InvalidArgument, match="cannot hold: leave it out"):
+            older.tensor_of(memoryview(b"a"), TensorSpec(name="x", dtype=dtype, shape=shape), None)
 
 
 @pytest.mark.filterwarnings("ignore:.*")

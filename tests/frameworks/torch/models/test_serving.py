@@ -200,6 +200,7 @@ def quiet_server(example):
         ("POST", "/predict", b'{"pixels": [[1, 2]]}', 400, "64 numbers"),
         ("POST", "/predict", b'{"pixels": "x"}', 400, "64 numbers"),
         ("POST", "/predict", b"[]", 400, "64 numbers"),
+        ("POST", "/predict", b'{"pixels": [1%s]}' % (b"0" * 400), 400, "64 numbers"),
         ("POST", "/predict", b"", 413, "1048576 bytes"),
     ],
 )
