@@ -4,6 +4,7 @@ import json
 import sqlite3
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.main import get_command
 
@@ -13,6 +14,7 @@ from alluxio_lance.cli.demo.system import System
 RULES = Path(__file__).parent.parent.parent / "examples" / "rules.toml"
 TOKEN = "ALLUXIO_LANCE_TOKEN"
 NAME = "datasets/guarded/rows"
+MODEL = "models/guarded/weights"
 
 LOOKING = [
     ("list",),
@@ -28,6 +30,10 @@ LOOKING = [
     ("token", "list"),
     ("cache", "status"),
     ("cache", "explain", NAME),
+    ("model", "show", MODEL),
+    ("model", "diff", MODEL, "1.0.0", "1.1.0"),
+    ("model", "verify", MODEL),
+    ("model", "load", MODEL, "OUT"),
 ]
 """What a viewer may do."""
 CHANGING = [
@@ -63,12 +69,14 @@ CHANGING = [
     ("cache", "evict", NAME),
     ("cache", "load", NAME),
     ("cache", "free", f"{NAME}@1.0.0"),
+    ("model", "save", MODEL, "WEIGHTS"),
+    ("model", "sign", MODEL, "--key", "KEY"),
 ]
 """What a viewer may not."""
 ELSEWHERE = {
     "up", "demo", "doctor", "bench", "rules check", "rules default",
     "catalog upgrade", "catalog check", "audit verify", "audit export",
-    "mount", "unmount", "alluxio up", "alluxio down", "alluxio status",
+    "mount", "unmount", "alluxio up", "alluxio down", "alluxio status", "model key",
 }  # fmt: skip
 """What asks no manager: it starts something of its own, works on a file, or on a database by its URL."""
 
@@ -84,7 +92,7 @@ def leaves(command, path=()):
 
 def words_of(row):
     """Return the words of a row that name its command."""
-    groups = ("cache", "policy", "rules", "token")
+    groups = ("cache", "model", "policy", "rules", "token")
     return " ".join(row[: 2 if row[0] in groups else 1])
 
 
@@ -119,6 +127,10 @@ def guarded(tmp_path_factory):
         admin("promote", f"{NAME}@1.1.0", "validation")
         admin("promote", f"{NAME}@1.1.0", "production", code=3)
         (promotion,) = admin.json("promotions", "--state", "waiting")["promotions"]
+        for value in (1.0, 2.0):
+            np.savez(folder / "weights.npz", w=np.full(4, value))
+            admin("model", "save", MODEL, folder / "weights.npz")
+        admin("model", "key", folder / "key")
         other = admin.json("token", "create", "other", "--role", "viewer")["token"]["id"]
         made = admin.json("token", "create", "eve", "--role", "viewer", "--lifetime", "1h")
         known = {
@@ -127,6 +139,9 @@ def guarded(tmp_path_factory):
             "RULES": str(RULES),
             "WAITING": promotion["id"],
             "OTHER": other,
+            "WEIGHTS": str(folder / "weights.npz"),
+            "KEY": str(folder / "key"),
+            "OUT": str(folder / "out.safetensors"),
         }
         yield admin, made["secret"], known, folder / "root" / "catalog.db"
 
@@ -148,8 +163,9 @@ def everything(database):
 @pytest.mark.parametrize("row", LOOKING, ids=" ".join)
 def test_a_viewer_may_look(guarded, row):
     """Exit code 0, with the token in the environment."""
-    admin, secret, _, _ = guarded
-    assert json.loads(admin(*row, "--json", env={TOKEN: secret}).stdout) is not None
+    admin, secret, known, _ = guarded
+    words = [known.get(word, word) for word in row]
+    assert json.loads(admin(*words, "--json", env={TOKEN: secret}).stdout) is not None
 
 
 @pytest.mark.parametrize("row", CHANGING, ids=" ".join)

@@ -100,7 +100,7 @@ def test_a_model_that_does_not_fit(node, uri):
     model = network()
     model.compile("adam", "mse")
     before = model.first.kernel.numpy()
-    with pytest.raises(InvalidArgument, match=r"optimizer of .* has 2 variables, and 'adam' 14"):
+    with pytest.raises(InvalidArgument, match=r"optimizer of .* has 2 variables, and 'adam(_\d+)?' 14"):
         load_model(uri, into=model, address=node.at)
     np.testing.assert_array_equal(model.first.kernel.numpy(), before)
     with pytest.raises(InvalidArgument, match="not built"):
