@@ -45,7 +45,8 @@ _NOTES: Final = (
     ),
     (
         "Memory is PSS, which divides a page by the processes that map it; what the interpreters took before they loaded "
-        "is not in it, and what the sidecar maps of the model is."
+        "is not in it, and what the sidecar maps of the model is. The kernel counts no memory on reserved huge pages as "
+        "PSS: where there are some, measure memory without them."
     ),
     (
         "After a write into one tensor by one process the others had the bytes they had before, else there would be no "

@@ -154,7 +154,7 @@ def parse_head(start: bytes | memoryview, length: int, what: str) -> FileHead:
     text = _text(start, length, what)
     data = _LENGTH_BYTES + len(text)
     try:
-        entries = read_json(text, _offset)
+        entries = read_json(_without_padding(text), _offset)
     except ValueError as error:
         raise InvalidArgument(f"{what} is no safetensors file: its head is no JSON ({error})") from error
     if not isinstance(entries, dict):
@@ -163,6 +163,12 @@ def parse_head(start: bytes | memoryview, length: int, what: str) -> FileHead:
     tensors = sorted((_tensor(name, entry, data, what) for name, entry in entries.items()), key=_position)
     _check_places(tensors, data, length, what)
     return FileHead(b"", {placed.spec.name: placed for placed in tensors}, metadata, data, length)
+
+
+def _without_padding(text: bytes) -> bytes:
+    """Cut off the spaces at the end: on reserved huge pages they are megabytes, and JSON's parser and rstrip are slow there."""
+    end = text.rfind(b"}") + 1
+    return text[:end] if text[end:] == b" " * (len(text) - end) else text
 
 
 def _text(start: bytes | memoryview, length: int, what: str) -> bytes:
