@@ -24,8 +24,9 @@ from alluxio_lance.catalog.trail import add_event
 from alluxio_lance.catalog.transactions import Transaction, Transactions
 from alluxio_lance.catalog.writing import add_draft
 from alluxio_lance.errors import Conflict
+from alluxio_lance.lifecycle.kinds import kind_of
 from alluxio_lance.lifecycle.ports import Change, Operation, OperationState
-from alluxio_lance.values import Kind, Outcome, Version
+from alluxio_lance.values import Outcome, Version
 
 __all__ = ["Changing"]
 
@@ -131,7 +132,7 @@ def _create(tx: Transaction, change: Change, location: str) -> int:
     row = {
         "type": checked("the type", change.type, 200),
         "name": checked("the name", change.name, 200),
-        "kind": Kind.MODEL if change.type == "models" else Kind.DATASET,
+        "kind": kind_of(change.type),
         "location": checked("the location", location, LONGEST),
         "hidden": False,
         "version_count": 0,

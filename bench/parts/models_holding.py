@@ -7,12 +7,12 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from alluxio_lance.bench.parts.answering import line_of
 from alluxio_lance.errors import Unavailable
 
 __all__ = ["Holder", "holding", "pss"]
@@ -48,19 +48,7 @@ class Holder:
         Unavailable
             When it ends instead, or takes too long.
         """
-        assert self._process.stdout is not None
-        # Its end is the end of its output, which ends the wait.
-        watchdog = threading.Timer(self._limit_s, self._process.kill)
-        watchdog.start()
-        try:
-            line = self._process.stdout.readline()
-        finally:
-            watchdog.cancel()
-        if not line:
-            raise Unavailable(
-                f"a process that holds a model ended, or took more than {self._limit_s:.0f} s", what="holder"
-            )
-        return int(line)
+        return int(line_of(self._process, self._limit_s, "process that holds a model"))
 
     def do(self, word: str) -> int:
         """Tell it to do something, and wait."""

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from time import monotonic, perf_counter
@@ -15,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from alluxio_lance.errors import Unavailable
+from alluxio_lance.bench.parts.answering import line_of
 
 __all__ = ["Reading", "start"]
 
@@ -72,17 +71,7 @@ class Reading:
         return found
 
     def _line(self) -> str:
-        assert self._process.stdout is not None
-        # Its end is the end of its output, which ends the wait.
-        watchdog = threading.Timer(self._limit_s, self._process.kill)
-        watchdog.start()
-        try:
-            line = self._process.stdout.readline()
-        finally:
-            watchdog.cancel()
-        if not line:
-            raise Unavailable(f"a reader ended before its time, or took more than {self._limit_s:.0f} s", what="reader")
-        return line
+        return line_of(self._process, self._limit_s, "reader")
 
 
 def main(uri: str, batch_size: int, seed: int) -> None:
