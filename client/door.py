@@ -235,13 +235,23 @@ class Door:
         """The descriptor of the connection, for ``select``; -1 when closed."""
         return self._socket.fileno()
 
-    def close(self) -> None:
-        """Close this process' end; the leases end when no other process has inherited the connection."""
-        if self._subscribed and self._owner == os.getpid() and not self.closed:
-            # Wakes a thread that waits in `poll`; a connection that only holds leases must stay up for forked children.
+    def hang_up(self) -> None:
+        """Wake a thread that waits in `poll`, for good, and keep the descriptor until `close`.
+
+        A descriptor that is closed under a waiting thread may be another file's by the time that it wakes, and it would
+        wait for that one. A connection that only holds leases stays as it is, since forked children may share it.
+        """
+        if self._subscribed and self._owner == os.getpid():
             # When another thread closes it at this moment there is nothing left to shut down.
             with suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Close this process' end; the leases end when no other process has inherited the connection.
+
+        While another thread waits in `poll`, `hang_up` and wait for that thread first.
+        """
+        self.hang_up()
         self._socket.close()
 
     def __enter__(self) -> Self:

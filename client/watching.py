@@ -95,9 +95,10 @@ class Watch:
     def close(self) -> None:
         """Stop; no call comes after this returns, unless it is called from the callback itself."""
         self._over.set()
-        self._door.close()
+        self._door.hang_up()
         if self._thread is not threading.current_thread():
             self._thread.join()
+        self._door.close()
 
     def __enter__(self) -> Self:
         return self

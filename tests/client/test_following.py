@@ -6,11 +6,12 @@ import pickle
 import queue
 import subprocess
 import sys
+import threading
 
 import pyarrow as pa
 import pytest
 
-from alluxio_lance.client.door import Activated
+from alluxio_lance.client.door import Activated, Door
 from alluxio_lance.client.generation import Generation
 from alluxio_lance.client.watching import Watch
 from alluxio_lance.errors import Unavailable
@@ -81,6 +82,23 @@ def test_a_watch_may_be_closed_from_its_callback(node):
 
     watches.put(Watch(node.address, "datasets", "follow/close", 1, callback))
     done.get(timeout=10)
+
+
+def test_a_watch_keeps_its_descriptor_until_its_thread_has_ended(node, monkeypatch):
+    """Closed before, its number may be another file's when the thread looks again, which would wait for that one."""
+    node.register("follow/descriptor", ONE)
+    watch = Watch(node.address, "datasets", "follow/descriptor", 1, print)
+    under_a_waiter: list[bool] = []
+    close = Door.close
+
+    def noting(door: Door) -> None:
+        under_a_waiter.append(watch._thread.is_alive() and threading.current_thread() is not watch._thread)
+        close(door)
+
+    monkeypatch.setattr(Door, "close", noting)
+    watch.close()
+    assert under_a_waiter
+    assert not any(under_a_waiter)
 
 
 def test_a_watch_needs_a_sidecar(tmp_path):
