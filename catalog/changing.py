@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import sqlalchemy as sa
 
 from alluxio_lance.catalog.columns import LONGEST
@@ -13,24 +15,41 @@ from alluxio_lance.catalog.naming import add_branch, change_labels, change_tags,
 from alluxio_lance.catalog.operations import take, take_pending
 from alluxio_lance.catalog.pointing import move_pointer
 from alluxio_lance.catalog.promotions import forget_promotions, write_promotion
-from alluxio_lance.catalog.rows import VERSIONS, active_of, require_version, resource_id, to_version
+from alluxio_lance.catalog.rows import VERSIONS, active_of, resource_id, semver_of, to_version
 from alluxio_lance.catalog.schema import fences, operations, resources, versions
 from alluxio_lance.catalog.selecting import unknown_resource
-from alluxio_lance.catalog.semver import draft_text
+from alluxio_lance.catalog.semver import SEMVER, draft_text, numbers
 from alluxio_lance.catalog.stages import move_stages
 from alluxio_lance.catalog.standing import change_states, keep_cold_copies, remove_versions
 from alluxio_lance.catalog.text import checked
 from alluxio_lance.catalog.trail import add_event
-from alluxio_lance.catalog.transactions import Transaction, Transactions
+from alluxio_lance.catalog.transactions import AnyRow, Transaction, Transactions
 from alluxio_lance.catalog.writing import add_draft
-from alluxio_lance.errors import Conflict
+from alluxio_lance.errors import Conflict, NotFound
 from alluxio_lance.lifecycle.kinds import kind_of
 from alluxio_lance.lifecycle.ports import Change, Operation, OperationState
 from alluxio_lance.values import Outcome, Version
 
 __all__ = ["Changing"]
 
-_R, _V = resources.c, versions.c
+_R, _V, _O = resources.c, versions.c, operations.c
+_TAKEN: Final = (
+    sa.select(_R.id, _R.hidden)
+    .where(_R.type == sa.bindparam("type"), _R.name == sa.bindparam("name"))
+    .with_for_update()
+)
+_TOUCH: Final = (
+    sa.update(resources)
+    .where(_R.id == sa.bindparam("resource"))
+    .values(updated_at=sa.bindparam("now"), version_count=_R.version_count + sa.bindparam("grown"))
+)
+_DONE: Final = (
+    sa.update(operations)
+    .where(_O.id == sa.bindparam("of_id"))
+    .values(state=OperationState.DONE, result=sa.bindparam("about"), heartbeat_at=sa.bindparam("now"))
+)
+_UNFENCE: Final = sa.delete(fences).where(fences.c.operation == sa.bindparam("of_operation"))
+_ABOUT: Final = VERSIONS.where(_V.resource_id == sa.bindparam("resource"), SEMVER)
 
 
 class Changing(Transactions):
@@ -83,23 +102,26 @@ def _commit(tx: Transaction, operation: str, change: Change, *, locked: bool) ->
     if locked:
         check_locked(tx, change.type, change.name, operation)
     resource = _taken(tx, change)
-    before = _active_name(tx, resource)
+    before = active_of(tx, resource)
     _check_readers(tx, change)
     if change.remove:
         _remove(tx, resource, change)
         after, about = None, change.about
     else:
-        about = _apply(tx, operation, change, resource)
-        after = _active_name(tx, resource)
-    _audit(tx, pending, change, about, before, after)
+        about = _apply(tx, operation, change, resource, before)
+        after = active_of(tx, resource)
+    _audit(tx, pending, change, about, _full_name(before), _full_name(after))
     _close(tx, operation, change, about)
-    return None if change.remove or about is None else _version(tx, change, resource, about)
+    if change.remove or about is None:
+        return None
+    if after is not None and semver_of(after) == about:
+        return to_version(after)
+    return _version(tx, change, resource, about)
 
 
 def _taken(tx: Transaction, change: Change) -> int:
     """Lock the resource's row, which a first version makes."""
-    named = sa.select(_R.id, _R.hidden).where(_R.type == change.type, _R.name == change.name)
-    row = tx.one(named.with_for_update())
+    row = tx.one(_TAKEN, {"type": change.type, "name": change.name})
     if row is None:
         if change.location is None:
             raise unknown_resource(tx, change.type, change.name)
@@ -151,17 +173,20 @@ def _remove(tx: Transaction, resource: int, change: Change) -> None:
     forget_promotions(tx, change.type, change.name)
 
 
-def _apply(tx: Transaction, operation: str, change: Change, resource: int) -> str | None:
+def _apply(tx: Transaction, operation: str, change: Change, resource: int, active: AnyRow | None) -> str | None:
     """Change all but the audit trail and the operation; return which version the change is about."""
     grown = 0
-    check_expected(tx, resource, change)
+    check_expected(tx, resource, change, active)
     add_branch(tx, resource, change)
     if change.draft is not None:
         add_draft(tx, resource, operation, change.actor, change.draft)
         grown += 1
     grown += change_states(tx, resource, operation, change)
     keep_cold_copies(tx, resource, change)
-    move_pointer(tx, resource, operation, change)
+    if change.states or change.reinstate:
+        # The version that the pointer stands on may have another state since.
+        active = active_of(tx, resource)
+    move_pointer(tx, resource, operation, change, active)
     move_stages(tx, resource, operation, change)
     change_tags(tx, resource, change)
     add_metrics(tx, resource, change)
@@ -175,16 +200,13 @@ def _apply(tx: Transaction, operation: str, change: Change, resource: int) -> st
 
 
 def _update_resource(tx: Transaction, resource: int, change: Change, grown: int) -> None:
-    values = {"updated_at": tx.now, "version_count": _R.version_count + grown}
-    if change.hide_until is not None:
-        values |= {"hidden": True, "purge_at": change.hide_until}
-    elif change.unhide:
-        values |= {"hidden": False, "purge_at": None}
-    tx.change(sa.update(resources).where(_R.id == resource).values(values))
+    tx.change(_TOUCH, {"resource": resource, "now": tx.now, "grown": grown})
+    if change.hide_until is not None or change.unhide:
+        hidden = {"hidden": change.hide_until is not None, "purge_at": change.hide_until}
+        tx.change(sa.update(resources).where(_R.id == resource).values(hidden))
 
 
-def _active_name(tx: Transaction, resource: int) -> str | None:
-    row = active_of(tx, resource)
+def _full_name(row: AnyRow | None) -> str | None:
     return None if row is None else str(to_version(row))
 
 
@@ -209,15 +231,17 @@ def _audit(
 
 
 def _close(tx: Transaction, operation: str, change: Change, about: str | None) -> None:
-    done = {"state": OperationState.DONE, "result": about, "heartbeat_at": tx.now}
-    tx.change(sa.update(operations).where(operations.c.id == operation).values(done))
+    tx.change(_DONE, {"of_id": operation, "about": about, "now": tx.now})
     give_free(tx, change.type, change.name, operation)
-    tx.change(sa.delete(fences).where(fences.c.operation == operation))
+    tx.change(_UNFENCE, {"of_operation": operation})
 
 
 def _version(tx: Transaction, change: Change, resource: int, semver: str) -> Version | None:
     if semver in change.remove_versions:
         return None
-    key = require_version(tx, resource, f"{change.type}/{change.name}", semver).id
-    row = tx.one(VERSIONS.where(_V.id == key))
-    return None if row is None else to_version(row)
+    row = tx.one(_ABOUT, {"resource": resource, **numbers(semver)._asdict()})
+    if row is None:
+        raise NotFound(
+            f"{change.type}/{change.name} has no version {semver}: see `alluxio-lance show {change.type}/{change.name}`"
+        )
+    return to_version(row)

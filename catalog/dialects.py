@@ -15,11 +15,14 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from alluxio_lance.catalog.folding import FOLDED
 from alluxio_lance.errors import InvalidArgument, Unavailable
 
-__all__ = ["WRITES", "Database", "database_of"]
+__all__ = ["RELAXED", "WRITES", "Database", "database_of"]
 
 WRITES: Final = "alluxio_lance_writes"
 """The execution option that says that a transaction will write."""
+RELAXED: Final = "alluxio_lance_relaxed"
+"""The execution option that says that a power failure may take back what the transaction writes."""
 
+_SYNCHRONOUS: Final = "alluxio_lance_synchronous"
 _BUSY_SECONDS: Final = 30
 _LOCK_SECONDS: Final = 5
 """How long a statement waits for a lock before its transaction begins anew."""
@@ -107,7 +110,7 @@ def _configure_sqlite(connection: sqlite3.Connection, entry: ConnectionPoolEntry
     connection.execute("PRAGMA foreign_keys = ON")
     # SQLite's own knows the letters of ASCII only.
     connection.create_function(FOLDED, 1, _folded, deterministic=True)
-    # With a write-ahead log, less than FULL may lose an acknowledged commit when the power fails.
+    # `_begin_sqlite` chooses how it is.
     connection.execute("PRAGMA synchronous = FULL")
 
 
@@ -116,8 +119,17 @@ def _folded(text: str | None) -> str | None:
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:
-    writes = connection.get_execution_options().get(WRITES, False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    options = connection.get_execution_options()
+    if not options.get(WRITES, False):
+        connection.exec_driver_sql("BEGIN")
+        return
+    # With a write-ahead log, less than FULL may lose an acknowledged commit when the power fails, and breaks nothing: the
+    # log is whole up to some commit. It can be chosen only between transactions, and stays with the connection.
+    wanted = "NORMAL" if options.get(RELAXED, False) else "FULL"
+    if connection.info.get(_SYNCHRONOUS, "FULL") != wanted:
+        connection.exec_driver_sql(f"PRAGMA synchronous = {wanted}")
+        connection.info[_SYNCHRONOUS] = wanted
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _use_write_ahead_log(engine: sa.Engine) -> None:

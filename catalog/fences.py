@@ -20,6 +20,7 @@ __all__ = ["Fences", "check_unfenced", "fence_of"]
 _R, _F = resources.c, fences.c
 _SHOWN: Final = 8
 """Digits of an operation that a message shows."""
+_OF_VERSION: Final = sa.select(_F.operation).where(_F.version_id == sa.bindparam("version"))
 
 
 class Fences(Transactions):
@@ -60,7 +61,7 @@ def _fence(tx: Transaction, operation: str, type: str, name: str, semvers: Seque
 
 def fence_of(tx: Transaction, version: int) -> str | None:
     """Find the operation that has fenced a version."""
-    found: str | None = tx.value(sa.select(_F.operation).where(_F.version_id == version))
+    found: str | None = tx.value(_OF_VERSION, {"version": version})
     return found
 
 

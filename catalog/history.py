@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
 import sqlalchemy as sa
 
@@ -14,6 +15,13 @@ from alluxio_lance.values import Event, Outcome, Verb
 __all__ = ["History"]
 
 _E = events.c
+_PAGE: Final = (
+    sa.select(events)
+    .where(_E.outcome == sa.bindparam("outcome"), _E.sequence > sa.bindparam("after"))
+    .order_by(_E.sequence)
+    .limit(sa.bindparam("most", type_=sa.Integer))
+)
+_LAST: Final = sa.select(sa.func.max(_E.sequence)).where(_E.outcome == Outcome.DONE)
 
 
 class History(Transactions):
@@ -29,13 +37,12 @@ class History(Transactions):
         outcome: Outcome = Outcome.DONE,
     ) -> list[Event]:
         """List audit rows of one outcome with a sequence above ``after``, oldest first."""
-        chosen = sa.and_(_E.outcome == outcome, _E.sequence > after)
-        query = sa.select(events).where(chosen).order_by(_E.sequence).limit(limit)
+        query, values = _PAGE, {"outcome": outcome, "after": after, "most": limit}
         if type is not None:
             query = query.where(_E.type == type)
         if name is not None:
             query = query.where(_E.name == name)
-        return [to_event(row) for row in self._read(lambda tx: tx.all(query))]
+        return [to_event(row) for row in self._read(lambda tx: tx.all(query, values))]
 
     def last_change(self, type: str, name: str, semver: str, verb: Verb) -> datetime | None:
         """Return when a verb was last done to a version; None: never."""
@@ -48,6 +55,5 @@ class History(Transactions):
 
     def last_event(self) -> int:
         """Return the highest sequence of what was done, 0 when there is none."""
-        query = sa.select(sa.func.max(_E.sequence)).where(_E.outcome == Outcome.DONE)
-        found: int | None = self._read(lambda tx: tx.value(query))
+        found: int | None = self._read(lambda tx: tx.value(_LAST))
         return found or 0

@@ -21,12 +21,23 @@ __all__ = ["one_resource", "page_of_resources"]
 _R, _V, _L, _B = resources.c, versions.c, labels.c, branches.c
 _AT_ONCE: Final = 500
 """Values in one IN: SQLite's limit was 999 for long."""
+_OF_ONE: Final[sa.BindParameter[int]] = sa.bindparam("resource")
+_NAMED: Final = {
+    deleted: RESOURCES.where(_R.type == sa.bindparam("type"), _R.name == sa.bindparam("name"), _R.hidden.is_(deleted))
+    for deleted in (False, True)
+}
+_LABELS: Final = sa.select(_L.name, _L.value).where(_L.resource_id == _OF_ONE).order_by(_L.name)
+_LINES: Final = sa.select(_B.name).where(_B.resource_id == _OF_ONE).order_by(_B.name)
 
 
 def one_resource(tx: Transaction, type: str, name: str, *, deleted: bool) -> Resource | None:
     """Find a resource that is deleted, or that is not."""
-    row = tx.one(RESOURCES.where(_R.type == type, _R.name == name, _R.hidden.is_(deleted)))
-    return None if row is None else _completed(tx, [row])[0]
+    row = tx.one(_NAMED[deleted], {"type": type, "name": name})
+    if row is None:
+        return None
+    of_it = {"resource": row.r_id}
+    labels = {pair.name: pair.value for pair in tx.all(_LABELS, of_it)}
+    return _to_resource(row, labels, [line.name for line in tx.all(_LINES, of_it)])
 
 
 def page_of_resources(

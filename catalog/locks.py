@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -23,11 +23,17 @@ class Locks(Transactions):
         self, type: str, name: str, operation: str, ttl: float, *, steal_from: str | None = None
     ) -> str | None:
         """Take the commit lock of a resource for ``ttl`` seconds; return None, else the operation that holds it."""
-        return self._write(lambda tx: _try_lock(tx, type, name, operation, ttl, steal_from))
+        # The first step that the holder records behind it takes it to the disk too.
+        return self._note(lambda tx: _try_lock(tx, type, name, operation, ttl, steal_from))
 
     def unlock(self, type: str, name: str, operation: str) -> None:
         """Give the lock free, if this operation holds it."""
-        self._write(lambda tx: give_free(tx, type, name, operation))
+        self._note(lambda tx: give_free(tx, type, name, operation))
+
+
+_FREE: Final = sa.delete(commit_locks).where(
+    *(_LOCK[key] == sa.bindparam(key) for key in ("type", "name", "operation"))
+)
 
 
 def _of(type: str, name: str) -> sa.ColumnElement[bool]:
@@ -67,4 +73,4 @@ def check_locked(tx: Transaction, type: str, name: str, operation: str) -> None:
 
 def give_free(tx: Transaction, type: str, name: str, operation: str) -> None:
     """Remove the lock, if this operation holds it."""
-    tx.change(sa.delete(commit_locks).where(_of(type, name), _LOCK.operation == operation))
+    tx.change(_FREE, {"type": type, "name": name, "operation": operation})

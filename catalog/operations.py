@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -26,6 +26,9 @@ _HAS_WORK_LEFT = sa.or_(
     _TABLE.state == OperationState.PENDING,
     sa.and_(_TABLE.state == OperationState.DONE, sa.or_(_TABLE.step < _SETTLED, _TABLE.step > _SETTLED)),
 )
+_ONE: Final = sa.select(operations).where(_TABLE.id == sa.bindparam("id"))
+_TAKEN: Final = _ONE.with_for_update()
+_INSERT: Final = sa.insert(operations)
 
 
 class Operations(Transactions):
@@ -40,7 +43,8 @@ class Operations(Transactions):
             When parameters are no JSON, or the request id is empty, too long or has spaces at its ends.
         """
         row = _to_row(operation)
-        return self._write(lambda tx: _begin(tx, operation, row))
+        # Whoever goes on to what is outside of the catalog records a step before, which takes this to the disk too.
+        return self._note(lambda tx: _begin(tx, operation, row))
 
     def adopt(self, operation: Operation, owner: Owner) -> bool:
         """Make a new owner of an operation whose owner is dead; False when another process was faster."""
@@ -57,7 +61,9 @@ class Operations(Transactions):
         Conflict
             When it was undone meanwhile, or is no longer the owner's, because that was believed to be dead.
         """
-        self._write(lambda tx: _record(tx, operation, {"step": checked("a step", step, 64)}, owner))
+        # That it is settled may be forgotten: then it is settled once more.
+        write = self._note if step == _SETTLED else self._write
+        write(lambda tx: _record(tx, operation, {"step": checked("a step", step, 64)}, owner))
 
     def record_params(self, operation: str, params: Mapping[str, Any]) -> None:
         """Replace the parameters of a pending operation, and renew the heartbeat; see `Catalog.record_params`.
@@ -76,7 +82,7 @@ class Operations(Transactions):
 
     def heartbeat(self, operation: str, ttl: float) -> None:
         """Renew the heartbeat of an operation with work left, and its commit lock for ``ttl`` seconds, if it has it."""
-        self._write(lambda tx: _heartbeat(tx, operation, ttl))
+        self._note(lambda tx: _heartbeat(tx, operation, ttl))
 
     def abandon(self, operation: str, error: str) -> None:
         """Close a pending operation as undone; give its lock, fences and request id free. One that is done stays done.
@@ -98,7 +104,7 @@ class Operations(Transactions):
         Conflict
             When it was undone meanwhile, because its owner was believed to be dead.
         """
-        self._write(lambda tx: _record(tx, operation, {"progress": asdict(progress)}))
+        self._note(lambda tx: _record(tx, operation, {"progress": asdict(progress)}))
 
     def restoring(self, type: str, name: str, semver: str) -> Operation | None:
         """Find the pending operation that brings a version back: its ``params["semver"]`` is the version."""
@@ -128,12 +134,12 @@ class Operations(Transactions):
 
 
 def _begin(tx: Transaction, operation: Operation, row: dict[str, Any]) -> Operation:
-    same = _TABLE.id == operation.id
-    if operation.request_id is not None:
-        same = sa.or_(same, _TABLE.request_id == operation.request_id)
-    if (known := tx.one(sa.select(operations).where(same))) is not None:
+    known = tx.one(_ONE, {"id": operation.id})
+    if known is None and operation.request_id is not None:
+        known = tx.one(sa.select(operations).where(_TABLE.request_id == operation.request_id))
+    if known is not None:
         return _to_operation(known)
-    tx.run(sa.insert(operations), row)
+    tx.run(_INSERT, row)
     return operation
 
 
@@ -179,7 +185,10 @@ def _abandon(tx: Transaction, id: str, error: str) -> None:
 
 
 def _operation(tx: Transaction, id: str) -> Operation:
-    row = tx.one(sa.select(operations).where(_TABLE.id == id))
+    return _found(tx.one(_ONE, {"id": id}), id)
+
+
+def _found(row: AnyRow | None, id: str) -> Operation:
     if row is None:
         raise NotFound(f"there is no operation {id!r} in the catalog")
     return _to_operation(row)
@@ -193,8 +202,7 @@ def take(tx: Transaction, id: str) -> Operation:
     NotFound
         When there is none.
     """
-    tx.all(sa.select(_TABLE.id).where(_TABLE.id == id).with_for_update())
-    return _operation(tx, id)
+    return _found(tx.one(_TAKEN, {"id": id}), id)
 
 
 def take_pending(tx: Transaction, id: str) -> Operation:

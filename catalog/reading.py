@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Final
 
 import sqlalchemy as sa
 
@@ -20,7 +21,10 @@ from alluxio_lance.values import Resource, State, Version
 __all__ = ["Reading"]
 
 _R, _V, _F, _B = resources.c, versions.c, files.c, branches.c
+_LOCATION: Final = sa.select(_R.location).where(_R.type == sa.bindparam("type"), _R.name == sa.bindparam("name"))
 _BY_LINE = (_V.branch, _V.major.desc(), _V.minor.desc(), _V.patch.desc(), _V.serial.desc())
+_ALL: Final = VERSIONS.where(_V.resource_id == sa.bindparam("resource")).order_by(*_BY_LINE)
+_LISTED: Final = _ALL.where(_V.state != State.DELETED)
 
 
 class Reading(Transactions):
@@ -63,8 +67,7 @@ class Reading(Transactions):
 
     def location(self, type: str, name: str) -> str | None:
         """Return the table's location relative to the store's root, also while it waits to be purged."""
-        query = sa.select(_R.location).where(_R.type == type, _R.name == name)
-        found: str | None = self._read(lambda tx: tx.value(query))
+        found: str | None = self._read(lambda tx: tx.value(_LOCATION, {"type": type, "name": name}))
         return found
 
     def find(self, name: ResourceName, *, deleted: bool = False) -> Version:
@@ -126,10 +129,10 @@ class Reading(Transactions):
 
 def _versions(tx: Transaction, type: str, name: str, branch: str | None, *, deleted: bool) -> list[Version]:
     resource = require_resource(tx, type, name, deleted=deleted)
-    query = VERSIONS.where(_V.resource_id == resource.id, listed(resource, deleted=deleted)).order_by(*_BY_LINE)
+    query = _ALL.where(listed(resource, deleted=True)) if deleted else _LISTED
     if branch is not None:
         query = query.where(_V.branch == branch)
-    return [to_version(row) for row in tx.all(query)]
+    return [to_version(row) for row in tx.all(query, {"resource": resource.id})]
 
 
 def _purgeable(tx: Transaction, now: datetime) -> list[tuple[str, str, str | None]]:

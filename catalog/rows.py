@@ -7,7 +7,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from alluxio_lance.catalog.schema import events, pointers, resources, tags, versions
-from alluxio_lance.catalog.semver import semver_is, semver_text
+from alluxio_lance.catalog.semver import SEMVER, numbers, semver_text
 from alluxio_lance.catalog.transactions import AnyRow, Transaction
 from alluxio_lance.errors import NotFound
 from alluxio_lance.values import Event, Outcome, State, Verb, Version
@@ -47,6 +47,10 @@ RESOURCES: Final = (
     .outerjoin(versions, versions.c.id == pointers.c.version_id)
 )
 """Every resource, deleted ones too, with its active version."""
+_POINTED: Final = VERSIONS.join(pointers, pointers.c.version_id == _V.id).where(
+    pointers.c.resource_id == sa.bindparam("resource")
+)
+_ONE: Final = sa.select(versions).where(_V.resource_id == sa.bindparam("resource"), SEMVER)
 
 
 def resource_id(tx: Transaction, type: str, name: str, *, deleted: bool = False) -> int | None:
@@ -58,8 +62,7 @@ def resource_id(tx: Transaction, type: str, name: str, *, deleted: bool = False)
 
 def active_of(tx: Transaction, resource: int, *conditions: sa.ColumnElement[bool]) -> AnyRow | None:
     """Find the row of `VERSIONS` that the pointer stands on."""
-    pointed = VERSIONS.join(pointers, pointers.c.version_id == _V.id).where(pointers.c.resource_id == resource)
-    return tx.one(pointed.where(*conditions))
+    return tx.one(_POINTED.where(*conditions) if conditions else _POINTED, {"resource": resource})
 
 
 def require_version(tx: Transaction, resource: int, plain: str, semver: str) -> AnyRow:
@@ -70,7 +73,7 @@ def require_version(tx: Transaction, resource: int, plain: str, semver: str) -> 
     NotFound
         When the resource, whose row the caller has locked, has no such version.
     """
-    row = tx.one(sa.select(versions).where(_V.resource_id == resource, semver_is(semver)))
+    row = tx.one(_ONE, {"resource": resource, **numbers(semver)._asdict()})
     if row is None:
         raise NotFound(f"{plain} has no version {semver}: see `alluxio-lance show {plain}`")
     return row

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import sqlalchemy as sa
 
 from alluxio_lance.catalog.columns import LONGEST
@@ -16,7 +18,7 @@ from alluxio_lance.values import Verb
 
 __all__ = ["RuleBook"]
 
-_T = rules.c
+_NEWEST: Final = sa.select(rules).order_by(rules.c.revision.desc()).limit(1)
 
 
 class RuleBook(Transactions):
@@ -45,7 +47,7 @@ class RuleBook(Transactions):
 
 
 def _newest(tx: Transaction) -> Rules:
-    row = tx.one(sa.select(rules).order_by(_T.revision.desc()).limit(1))
+    row = tx.one(_NEWEST)
     if row is None:
         return Rules(text="", revision=0, changed_at=None, changed_by="")
     return Rules(text=row.text, revision=row.revision, changed_at=row.changed_at, changed_by=row.changed_by)

@@ -24,6 +24,9 @@ _MAIN: Final = _V.branch == ""
 _IN_USE: Final = _V.state.not_in([State.ARCHIVED, State.DELETED])
 _NEWEST: Final = (_V.major.desc(), _V.minor.desc(), _V.patch.desc())
 
+_NAMED: Final = sa.select(_R.id, _R.hidden).where(_R.type == sa.bindparam("type"), _R.name == sa.bindparam("name"))
+_LISTED: Final = _V.state != State.DELETED
+
 _Condition = sa.ColumnElement[bool]
 
 
@@ -35,7 +38,7 @@ def require_resource(tx: Transaction, type: str, name: str, *, deleted: bool = F
     NotFound
         With the names that look like it.
     """
-    found = tx.one(sa.select(_R.id, _R.hidden).where(_R.type == type, _R.name == name))
+    found = tx.one(_NAMED, {"type": type, "name": name})
     if found is None or (found.hidden and not deleted):
         raise unknown_resource(tx, type, name)
     return found
@@ -44,7 +47,7 @@ def require_resource(tx: Transaction, type: str, name: str, *, deleted: bool = F
 def listed(resource: AnyRow, *, deleted: bool) -> _Condition:
     """Build the condition for versions that are there, or that are deleted: of a deleted resource all are."""
     if not deleted:
-        return _V.state != State.DELETED
+        return _LISTED
     return sa.true() if resource.hidden else _V.state == State.DELETED
 
 

@@ -11,7 +11,7 @@ from alluxio_lance.catalog.schema import versions
 from alluxio_lance.errors import InvalidArgument
 from alluxio_lance.lifecycle.ports import Draft
 
-__all__ = ["Numbers", "draft_text", "numbers", "semver_is", "semver_text"]
+__all__ = ["SEMVER", "Numbers", "draft_text", "numbers", "semver_is", "semver_text"]
 
 _V = versions.c
 _GRAMMAR: Final = re.compile(
@@ -54,6 +54,10 @@ def numbers(semver: str) -> Numbers:
         )
     major, minor, patch, branch, serial = match.groups()
     return Numbers(int(major), int(minor), int(patch), branch or "", int(serial or 0))
+
+
+SEMVER: Final = sa.and_(*(_V[part] == sa.bindparam(part) for part in ("branch", "major", "minor", "patch", "serial")))
+"""The condition that a version is the one whose `numbers` are bound, for statements that are built once."""
 
 
 def semver_is(semver: str) -> sa.ColumnElement[bool]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -20,6 +20,9 @@ __all__ = ["HEAD", "add_event", "add_note"]
 
 HEAD = counters.c.name == "events"
 """Which counter numbers the audit rows; it keeps number and hash of the last one, so that its loss is seen too."""
+_LAST: Final = sa.select(counters.c.value, counters.c.hash).where(HEAD).with_for_update()
+_ADVANCE: Final = sa.update(counters).where(HEAD).values(value=sa.bindparam("new_value"), hash=sa.bindparam("new_hash"))
+_INSERT: Final = sa.insert(events)
 
 
 def add_event(tx: Transaction, row: Mapping[str, Any]) -> None:
@@ -32,13 +35,13 @@ def add_event(tx: Transaction, row: Mapping[str, Any]) -> None:
     Corrupt
         When the counter is gone.
     """
-    last = tx.one(sa.select(counters.c.value, counters.c.hash).where(HEAD).with_for_update())
+    last = tx.one(_LAST)
     if last is None:
         raise Corrupt("the catalog's counter of audit rows is gone: restore the database from a backup")
     numbered = {**row, "sequence": last.value + 1, "at": tx.now}
     chained = {**numbered, "hash": link(last.hash, numbered)}
-    tx.run(sa.insert(events), chained)
-    tx.change(sa.update(counters).where(HEAD).values(value=chained["sequence"], hash=chained["hash"]))
+    tx.run(_INSERT, chained)
+    tx.change(_ADVANCE, {"new_value": chained["sequence"], "new_hash": chained["hash"]})
 
 
 def add_note(tx: Transaction, verb: Verb, note: Note, *, before: str | None = None, after: str | None = None) -> None:

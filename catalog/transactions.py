@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,10 +11,10 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from alluxio_lance.catalog.dialects import WRITES, Database
+from alluxio_lance.catalog.dialects import RELAXED, WRITES, Database
 from alluxio_lance.catalog.engine import gone, gone_in_doubt, translated
 from alluxio_lance.catalog.waiting import PATIENCE, Waiting
-from alluxio_lance.errors import Conflict, Unavailable
+from alluxio_lance.errors import Conflict, Internal, Unavailable
 
 __all__ = ["PATIENCE", "AnyQuery", "AnyRow", "Clock", "Transaction", "Transactions", "utc_now"]
 
@@ -22,6 +23,8 @@ T = TypeVar("T")
 Clock = Callable[[], datetime]
 AnyRow = sa.Row[*tuple[Any, ...]]
 AnyQuery = sa.Select[*tuple[Any, ...]]
+Values = Mapping[str, Any] | None
+"""What the bound parameters of a statement stand for: one that is built once is also compiled once."""
 
 
 def utc_now() -> datetime:
@@ -43,21 +46,21 @@ class Transaction:
         assert isinstance(result, sa.CursorResult)
         return result
 
-    def change(self, statement: sa.Update | sa.Delete) -> int:
+    def change(self, statement: sa.Update | sa.Delete, values: Values = None) -> int:
         """Run a statement and return how many rows it matched."""
-        return self.run(statement).rowcount
+        return self.run(statement, values).rowcount
 
-    def one(self, statement: AnyQuery) -> AnyRow | None:
+    def one(self, statement: AnyQuery, values: Values = None) -> AnyRow | None:
         """Return the first row, if there is one."""
-        return self.run(statement).first()
+        return self.run(statement, values).first()
 
-    def all(self, statement: AnyQuery) -> list[AnyRow]:
+    def all(self, statement: AnyQuery, values: Values = None) -> list[AnyRow]:
         """Return all rows."""
-        return list(self.run(statement).all())
+        return list(self.run(statement, values).all())
 
-    def value(self, statement: AnyQuery) -> Any:
+    def value(self, statement: AnyQuery, values: Values = None) -> Any:
         """Return the first column of the first row, if there is one."""
-        return self.run(statement).scalar()
+        return self.run(statement, values).scalar()
 
 
 class Transactions:
@@ -66,13 +69,38 @@ class Transactions:
     def __init__(self, engine: sa.Engine, database: Database, clock: Clock, patience: float = PATIENCE) -> None:
         self._engine = engine
         self._writer = engine.execution_options(**{WRITES: True})
+        self._relaxed = engine.execution_options(**{WRITES: True, RELAXED: True})
+        self._joined = threading.local()
         self._database = database
         self._clock = clock
         self._patience = patience
         self._closed = False
 
+    def together(self, look: Callable[[], T]) -> T:
+        """Let everything that ``look`` reads, in this thread, be read in one transaction; see `Catalog.together`.
+
+        Raises
+        ------
+        Internal
+            When it writes.
+        """
+
+        def work(tx: Transaction) -> T:
+            self._joined.tx = tx
+            try:
+                return look()
+            finally:
+                self._joined.tx = None
+
+        return look() if self._shared() is not None else self._run(self._engine, work, work)
+
+    def _shared(self) -> Transaction | None:
+        found: Transaction | None = getattr(self._joined, "tx", None)
+        return found
+
     def _read(self, work: Callable[[Transaction], T]) -> T:
-        return self._run(self._engine, work, work)
+        shared = self._shared()
+        return self._run(self._engine, work, work) if shared is None else work(shared)
 
     def _write(self, work: Callable[[Transaction], T], *, in_doubt: Callable[[Transaction], T] | None = None) -> T:
         """Run a unit of work that writes; it may run several times and must not touch anything but the database.
@@ -91,6 +119,13 @@ class Transactions:
             When the database stays away.
         """
         return self._run(self._writer, work, in_doubt or work)
+
+    def _note(self, work: Callable[[Transaction], T]) -> T:
+        """Run a unit of work that writes what a power failure may take back; a process that is killed takes nothing.
+
+        SQLite need not wait for the disk then. Whatever `_write` commits afterwards takes it to the disk as well.
+        """
+        return self._run(self._relaxed, work, work)
 
     def _write_once(self, work: Callable[[Transaction], T]) -> T:
         """Run a unit of work that must not be done twice.
@@ -126,6 +161,10 @@ class Transactions:
     def _once(self, engine: sa.Engine, work: Callable[[Transaction], T]) -> T:
         if self._closed:
             raise Unavailable("the catalog is closed: open it again", what="catalog")
+        if self._shared() is not None:
+            raise Internal(
+                "the catalog was written to by what only reads: this is a fault of alluxio-lance, please report it"
+            )
         is_committing = False
         try:
             with engine.connect() as connection, self._dropped_when_gone(connection), connection.begin():

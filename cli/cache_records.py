@@ -41,6 +41,7 @@ def _disk(disk: DiskStatistics) -> dict[str, Any]:
         "misses": disk.misses,
         "dropped_writes": disk.dropped_writes,
         "corrupt": disk.corrupt,
+        "mapped_bytes": disk.mapped_bytes,
     }
 
 

@@ -55,7 +55,7 @@ def cache_view(statistics: CacheStatistics, now: datetime) -> Group:
 def _disk(disk: DiskStatistics) -> list[Text]:
     told = (
         f"{count(disk.columns)} columns kept, {count(disk.hits)} found there, {count(disk.misses)} not found, "
-        f"{count(disk.dropped_writes)} not kept, {count(disk.corrupt)} corrupt"
+        f"{count(disk.dropped_writes)} not kept, {count(disk.corrupt)} corrupt, {size(disk.mapped_bytes)} mapped now"
     )
     return [_bar(disk.used_bytes, disk.budget_bytes, "on disk"), Text(told, style="dim")]
 

@@ -11,11 +11,11 @@ from typing import Any, Final
 import grpc
 
 from alluxio_lance.address import RemoteAddress, is_loopback
+from alluxio_lance.client.token import TOKEN, find_token
 from alluxio_lance.errors import InvalidArgument
 
 __all__ = ["Credentials", "Signed"]
 
-_TOKEN: Final = "ALLUXIO_LANCE_TOKEN"  # noqa: S105 - the name of a variable
 _AUTHORITY: Final = "ALLUXIO_LANCE_CA"
 _CERTIFICATE: Final = "ALLUXIO_LANCE_CERTIFICATE"
 _KEY: Final = "ALLUXIO_LANCE_KEY"
@@ -36,10 +36,7 @@ class Credentials:
         InvalidArgument
             When it cannot be a token.
         """
-        token = os.environ.get(_TOKEN, "").strip()
-        if token and not (token.isascii() and token.isprintable() and " " not in token):
-            raise InvalidArgument(f"{_TOKEN} holds no token: it has spaces or letters that none has - set it anew")
-        return cls(token or None)
+        return cls(find_token())
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
@@ -59,7 +56,7 @@ class Credentials:
         if self.token is not None and not is_loopback(address.host):
             raise InvalidArgument(
                 f"{address} has no TLS, and the token would travel where others can read it - use "
-                f"grpcs://, or unset {_TOKEN}"
+                f"grpcs://, or unset {TOKEN}"
             )
         # A proxy would get the token of a call that stays on this host.
         return grpc.insecure_channel(address.grpc, options=(*options, ("grpc.enable_http_proxy", 0)))

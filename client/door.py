@@ -12,17 +12,18 @@ import select
 import socket
 import struct
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
 
 from alluxio_lance.address import Address
+from alluxio_lance.client.layouts import read_layout, read_segment
 from alluxio_lance.errors import Internal, InvalidArgument, Unavailable, from_wire
-from alluxio_lance.layout import ColumnKind, Pages, Region, Segment
+from alluxio_lance.layout import ColumnKind, Layout, Segment
 
-__all__ = ["Activated", "Door", "Window"]
+__all__ = ["Activated", "Door", "Opened", "Window"]
 
 _PROTOCOL: Final = 1
 _LARGEST_PACKET: Final = 64 << 10
@@ -36,6 +37,16 @@ class Activated:
 
     semver: str | None
     version: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A version that was hot, and that the connection holds now."""
+
+    lease: str
+    layout: Layout
+    descriptors: list[int]
+    """One per segment, in the order of the layout; the caller must close them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +133,42 @@ class Door:
         waiter.register(self._socket, select.POLLRDHUP)
         return bool(waiter.poll(0))
 
+    def open(self, uri: str, columns: Sequence[str], make_room: Callable[[int], None]) -> Opened | None:
+        """Open columns of a version that are hot, all without any named, and hold the lease.
+
+        Parameters
+        ----------
+        make_room
+            Called with a number of descriptors before they come.
+
+        Returns
+        -------
+        Opened or None
+            None when something must be loaded or waited for first, or the sidecar is too old: ask it in gRPC.
+
+        Raises
+        ------
+        InvalidURI, NotFound, NotActive, PermissionDenied
+            What the sidecar says to the URI, as in gRPC.
+        Unavailable
+            When the sidecar is gone, or this process may not open as many files.
+        """
+        request = {"op": "open", "uri": uri, "columns": list(columns)}
+        # A longer request is gRPC's, too.
+        if "open" not in self._hello.get("ops", ()) or len(json.dumps(request)) > _LARGEST_PACKET:
+            return None
+        make_room(_MOST_DESCRIPTORS)
+        with self._speaking(), self._patient():
+            pieces, received = self._collect(request, lambda first: make_room(first["descriptors"]))
+            if pieces[0]["lease"] is None:
+                return None
+            try:
+                return _opened(pieces, received, self._address)
+            except BaseException:
+                _close_all(received)
+                self.close()
+                raise
+
     def attach(self, lease: str) -> list[int]:
         """Hold a lease and receive the descriptors of its segments, which the caller must close.
 
@@ -159,21 +206,14 @@ class Door:
         Corrupt, Unavailable
             When they cannot be loaded, or the sidecar is gone.
         """
-        with self._speaking():
-            patience = self._socket.gettimeout()
-            # A load takes as long as it takes; a sidecar that dies meanwhile is noticed at once.
-            self._socket.settimeout(None)
+        with self._speaking(), self._patient():
+            pieces, received = self._collect({"op": "window", "lease": lease, "units": list(units)})
             try:
-                pieces, received = self._collect({"op": "window", "lease": lease, "units": list(units)})
-                try:
-                    return _window(pieces, received)
-                except BaseException:
-                    _close_all(received)
-                    self.close()
-                    raise
-            finally:
-                if not self.closed:
-                    self._socket.settimeout(patience)
+                return _window(pieces, received)
+            except BaseException:
+                _close_all(received)
+                self.close()
+                raise
 
     def release(self, window: str) -> None:
         """Let a window go that this connection holds."""
@@ -262,8 +302,27 @@ class Door:
     ) -> None:
         self.close()
 
-    def _collect(self, request: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[int]]:
-        """Ask for what comes in several packets, and return these and all descriptors."""
+    @contextmanager
+    def _patient(self) -> Iterator[None]:
+        """Wait for the replies as long as they take; a sidecar that dies meanwhile is noticed at once."""
+        patience = self._socket.gettimeout()
+        self._socket.settimeout(None)
+        try:
+            yield
+        finally:
+            if not self.closed:
+                self._socket.settimeout(patience)
+
+    def _collect(
+        self, request: Mapping[str, Any], first: Callable[[Mapping[str, Any]], None] = lambda _: None
+    ) -> tuple[list[dict[str, Any]], list[int]]:
+        """Ask for what comes in several packets, and return these and all descriptors.
+
+        Parameters
+        ----------
+        first
+            Shown the first packet before more of them are received.
+        """
         pieces: list[dict[str, Any]] = []
         received: list[int] = []
         try:
@@ -273,6 +332,8 @@ class Door:
                 received += descriptors
                 if not _checked_piece(reply, descriptors)["more"]:
                     return pieces, received
+                if len(pieces) == 1:
+                    first(reply)
                 reply, descriptors = _hear(self._socket, self._address)
         except BaseException:
             _close_all(received)
@@ -398,15 +459,17 @@ def _checked_piece(reply: dict[str, Any], descriptors: list[int]) -> dict[str, A
     return reply
 
 
+def _opened(pieces: Sequence[dict[str, Any]], descriptors: list[int], address: Address) -> Opened:
+    try:
+        return Opened(pieces[0]["lease"], read_layout("".join(piece["layout"] for piece in pieces)), descriptors)
+    except (ValueError, KeyError, TypeError) as error:
+        raise Internal(f"the sidecar at {address.door} sent a version without a layout - please report it") from error
+
+
 def _window(pieces: Sequence[dict[str, Any]], descriptors: list[int]) -> Window:
     columns = [(ColumnKind(kind), int(nulls)) for piece in pieces for kind, nulls in piece["columns"]]
-    segments = [_segment(*record) for piece in pieces for record in piece["segments"]]
+    segments = [read_segment(*record) for piece in pieces for record in piece["segments"]]
     return Window(pieces[0]["window"], pieces[0]["rows"], columns, segments, descriptors)
-
-
-def _segment(id: int, rows: int, length: int, pages: str, *regions: Sequence[int]) -> Segment:
-    data, offsets, validity = (Region(*region) for region in regions)
-    return Segment(id=id, rows=rows, length=length, pages=Pages(pages), data=data, offsets=offsets, validity=validity)
 
 
 def _readable(connection: socket.socket, address: Address, timeout: float | None) -> bool:

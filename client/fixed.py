@@ -133,9 +133,20 @@ class FixedColumn:
     def _shaped(self, memory: memoryview, offset: int, rows: int) -> npt.NDArray[Any]:
         return np.ndarray((rows, *self.element.shape), self.element.stored, memory, offset)
 
+    def populate(self) -> None:
+        """Fill the page tables for all rows now; `take` does so only when it has read some of them.
+
+        Raises
+        ------
+        OSError
+            When bytes cannot be had: of a file on a disk that fails. To touch these would end the process with SIGBUS.
+        """
+        if not self._populated:
+            self._populated = True
+            self._mapped()[0].populate()
+
     def _prefault(self, coming: int) -> None:
         before, self._gathered = self._gathered, self._gathered + coming
         # What came before counts, not what comes now: the first batch of a new version does not wait for all of it.
-        if before and not self._populated and before * _POPULATE_AFTER >= self.rows * self._row_bytes:
-            self._populated = True
-            self._mapped()[0].populate()
+        if before and before * _POPULATE_AFTER >= self.rows * self._row_bytes:
+            self.populate()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Protocol, Self
@@ -99,6 +99,14 @@ class Lease:
         """
         make_room(_segments(layout))
         return cls(door.address, token, layout, Descriptors(door.attach(token)), door)
+
+    @classmethod
+    def open(cls, door: Door, uri: str, columns: Sequence[str]) -> Lease | None:
+        """Open a version that is hot through a connection, which is the lease then; as in `Door.open`."""
+        opened = door.open(uri, columns, make_room)
+        if opened is None:
+            return None
+        return cls(door.address, opened.lease, opened.layout, Descriptors(opened.descriptors), door)
 
     def _check(self, came: int) -> None:
         need = _segments(self.layout)

@@ -1,7 +1,8 @@
-"""From a URI to a lease. The only place of a training process that speaks gRPC, and it lets go of it before it returns.
+"""From a URI to a lease: at the door when the version is hot, which is one question, else in gRPC.
 
-gRPC and protobuf are imported here inside the function, so that processes that only receive a lease never load them,
-and no thread or channel of theirs is open when a DataLoader forks.
+This is the only place of a training process that speaks gRPC, and it lets go of it before it returns. gRPC and protobuf
+are imported here inside the functions, so that processes that open hot versions, or only receive a lease, never load
+them, and no thread or channel of theirs is open when a DataLoader forks.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from alluxio_lance.address import Address
 from alluxio_lance.client.door import Door
 from alluxio_lance.client.lease import Lease
 from alluxio_lance.client.telling import told_on_terminal
+from alluxio_lance.client.token import find_token
 from alluxio_lance.client.waiting import when_back
 from alluxio_lance.manager import OnProgress
 
@@ -58,10 +60,13 @@ def open_lease(
     InvalidURI, NotFound, NotActive, NoSpace
         What the sidecar says to the URI.
     """
-    from alluxio_lance.client.channel import Channel  # noqa: PLC0415 - brings gRPC, which worker processes do not need
-
     address = address or Address.find()
     wanted = columns or ()
+    lease = _hot(uri, wanted, address, timeout)
+    if lease is not None:
+        return lease
+    from alluxio_lance.client.channel import Channel  # noqa: PLC0415 - brings gRPC
+
     with Channel.connect(address, timeout) as channel:
         token, layout = _opened(
             lambda operation: channel.open_version(uri, wanted, waited_for=operation), uri, wait, on_progress
@@ -72,6 +77,21 @@ def open_lease(
         except BaseException:
             door.close()
             raise
+
+
+def _hot(uri: str, columns: Sequence[str], address: Address, timeout: float) -> Lease | None:
+    """Open a version at the door, if it is hot. The door knows users and no tokens."""
+    if find_token() is not None:
+        return None
+    door = Door.connect(address, timeout)
+    try:
+        lease = Lease.open(door, uri, columns)
+    except BaseException:
+        door.close()
+        raise
+    if lease is None:
+        door.close()
+    return lease
 
 
 def open_stream(

@@ -139,4 +139,5 @@ def _disk(message: pb.DiskStatistics) -> DiskStatistics:
         misses=message.misses,
         dropped_writes=message.dropped_writes,
         corrupt=message.corrupt,
+        mapped_bytes=message.mapped_bytes,
     )

@@ -44,19 +44,23 @@ class Pointer:
             When other versions move again and again meanwhile.
         """
         for _ in range(_TRIES):
-            target = self._find(running, selector) if selector else self._previous(running)
-            _check_main_line(target)
-            if selector:
-                self._check_was_active(target)
-            if target.state is not State.ACTIVE:
-                check_transition(target, State.ACTIVE)
-            change = self._with_stage(replace(_change(running, target, message), activate=target.semver), target)
+            change = self._catalog.together(lambda: self._going_back(running, selector, message))
             try:
                 return self._commit(running, change)
             except Conflict:
-                if self._with_stage(change, self._find(running, target.semver)) == change:
+                assert change.about is not None
+                if self._with_stage(change, self._find(running, change.about)) == change:
                     raise
         raise Conflict(f"versions of {running.operation.type}/{running.operation.name} move all the time: try again")
+
+    def _going_back(self, running: Running, selector: str | None, message: str) -> Change:
+        target = self._find(running, selector) if selector else self._previous(running)
+        _check_main_line(target)
+        if selector:
+            self._check_was_active(target)
+        if target.state is not State.ACTIVE:
+            check_transition(target, State.ACTIVE)
+        return self._with_stage(replace(_change(running, target, message), activate=target.semver), target)
 
     def deprecate(self, running: Running, selector: str, message: str) -> Version:
         """Mark a version; when it is the active one the pointer goes away."""

@@ -169,18 +169,19 @@ class Promoter:
         """Judge and move; ``fresh`` ones that cannot be at all leave no record."""
         for attempt in range(_TRIES):
             try:
-                move = self._move(promotion)
+                move, guards = self._catalog.together(lambda: self._guarded(promotion))
             except (InvalidArgument, NotFound) as error:
                 if fresh and attempt == 0:
                     raise
                 # Moved, archived or deleted since, or its stage or edge is gone from the rules.
                 raise self._kept(running, denied(promotion, error.message)) from None
-            guards = [] if move.is_nothing else self._guards(move)
             judged = judged_by(promotion, self._gates.judge(guards, case_of(move, promotion)))
-            running.step("judged")
+            if guards:
+                running.step("judged")
             if judged.state is not PromotionState.DONE:
                 raise self._kept(running, judged)
-            if not move.is_nothing and not self._are_all(guards, promotion):
+            # Where no gate was asked no time has passed since they were looked up.
+            if guards and not self._are_all(guards, promotion):
                 continue  # the rules or the labels changed while the gates were asked, and others stand there now
             kept = judged if guards or move.to != ACTIVATION else None
             try:
@@ -198,6 +199,11 @@ class Promoter:
         check_unmoved(version, promotion)
         return survey(self._catalog, self._book.current(), version, promotion.to)
 
+    def _guarded(self, promotion: Promotion) -> tuple[Move, list[Any]]:
+        """Look how the move would go now, and which gates stand in the way."""
+        move = self._move(promotion)
+        return move, [] if move.is_nothing else self._guards(move)
+
     def _is_unmoved(self, promotion: Promotion, move: Move) -> bool:
         """Tell whether everything stands as it stood: then a conflict was about something else."""
         try:
@@ -208,7 +214,7 @@ class Promoter:
     def _are_all(self, guards: list[Any], promotion: Promotion) -> bool:
         """Tell whether these are still the gates in the way."""
         try:
-            return self._guards(self._move(promotion)) == guards
+            return self._catalog.together(lambda: self._guarded(promotion))[1] == guards
         except (InvalidArgument, NotFound):
             return False
 

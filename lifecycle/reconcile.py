@@ -8,7 +8,7 @@ from typing import Protocol
 
 import structlog
 
-from alluxio_lance.errors import NotFound
+from alluxio_lance.errors import AlluxioLanceError, NotFound
 from alluxio_lance.lifecycle.caching import MOVING, Pinner
 from alluxio_lance.lifecycle.journal import Journal, Running
 from alluxio_lance.lifecycle.ports import Operation, OperationState, Store
@@ -142,19 +142,33 @@ class Reconciler:
         operation = running.operation
         if operation.verb in self._menders:
             self._menders[operation.verb].settle(running)
-        location = self._catalog.location(operation.type, operation.name)
-        if location is not None and self._store.latest(location) is not None:
-            self._mirror(location, operation)
+        self._mirror(operation)
         if operation.verb in MOVING:
             self._pinner.follow(operation.type, operation.name)
         running.step("settled")
 
-    def _mirror(self, location: str, operation: Operation) -> None:
+    def settle_or_leave(self, running: Running) -> None:
+        """Settle an operation. An error in it is no error of the verb, which is done: it is tried again when one mends."""
+        try:
+            self.settle(running)
+        except AlluxioLanceError as error:
+            _log.warning("an operation is left to reconcile", operation=running.id, reason=error.message)
+        except Exception:  # noqa: BLE001 - whatever it is, the verb is done
+            _log.warning("an operation is left to reconcile", operation=running.id, exc_info=True)
+
+    def _mirror(self, operation: Operation) -> None:
+        location, wanted = self._catalog.together(lambda: self._mirrored(operation))
+        if location is None or self._store.latest(location) is None:
+            return
         # The pointer moves without a lock: who writes the tags last must have seen where it stands at the end.
-        semver = self._catalog.operation(operation.id).result
-        wanted = None
-        while wanted != (wanted := self._tags(operation, semver)):
+        written = None
+        while written != wanted:
             self._store.mirror_tags(location, wanted)
+            written, (_, wanted) = wanted, self._catalog.together(lambda: self._mirrored(operation))
+
+    def _mirrored(self, operation: Operation) -> tuple[str | None, dict[str, int | None]]:
+        location = self._catalog.location(operation.type, operation.name)
+        return location, self._tags(operation, self._catalog.operation(operation.id).result)
 
     def _tags(self, operation: Operation, semver: str | None) -> dict[str, int | None]:
         """Tell where the tags have to stand that an operation may have moved; None: there is nothing that plain Lance may open."""

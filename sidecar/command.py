@@ -61,6 +61,7 @@ _ARGUMENTS: Final = {
     "store": "where the tables are: alluxio://HOST:19998/FOLDER?proxy=39999&worker=30000",
     "disk_dir": "the folder in which this node keeps segments",
     "disk_budget": "what they may take: 100GiB",
+    "stream_from": "disk or memory: where readers of windows find what lies on the disk",
     "node": "the name of this node",
     "memory_budget": "what hot versions may take: 4GiB, or 60%%",
     "prefetch": "active or none",

@@ -24,10 +24,13 @@ import structlog
 
 from alluxio_lance.address import Address
 from alluxio_lance.errors import AlluxioLanceError, Internal, InvalidArgument, NotFound, PermissionDenied
+from alluxio_lance.layout import Layout
 from alluxio_lance.lifecycle.uri import parse_name
 from alluxio_lance.sidecar.connections import MOST_DESCRIPTORS, Connection, Gone, refuse_crowd
 from alluxio_lance.sidecar.lease import Attachment
 from alluxio_lance.sidecar.leases import Leases
+from alluxio_lance.sidecar.open_calls import OpenCalls, Opened
+from alluxio_lance.sidecar.open_packets import open_packets
 from alluxio_lance.sidecar.peers import Peer, Peers
 from alluxio_lance.sidecar.resident import Hold
 from alluxio_lance.sidecar.window_calls import WindowCalls
@@ -46,6 +49,8 @@ _MOST_STRANGERS: Final = 64
 """Connections of users who may not connect that wait to be told so; further ones are closed without a word."""
 _PAUSE: Final = 0.05
 """Seconds until the door tries again what the kernel refused for lack of descriptors."""
+_NOT_HERE: Final[Mapping[str, Any]] = {"ok": True, "lease": None, "segments": [], "more": False}
+"""The answer to an open that would have to wait: gRPC does it."""
 _SPARE: Final = 0.5
 """The share of this process' descriptors that connections may take; segments need the rest."""
 
@@ -74,6 +79,8 @@ class Door:
         Raises when a process may not see a resource. Called in the thread that announcements answer in: it may wait.
     windows
         Makes the windows of versions that are read window by window.
+    opens
+        Opens versions that are hot.
     shared
         Let other users reach the socket.
     most_connections
@@ -89,6 +96,7 @@ class Door:
         announcements: Announcements,
         sees: Callable[[Peer, str, str], None],
         windows: WindowCalls,
+        opens: OpenCalls,
         instance: str,
         node: str,
         shared: bool = False,
@@ -100,16 +108,25 @@ class Door:
         self._announcements = announcements
         self._sees = sees
         self._windows = windows
-        self._hello = {"ok": True, "protocol": _PROTOCOL, "instance": instance, "node": node, "pid": os.getpid()}
+        self._opens = opens
         self._most = most_connections or int(resource.getrlimit(resource.RLIMIT_NOFILE)[0] * _SPARE)
         self._operations: dict[str, Callable[[Connection, Mapping[str, Any]], None]] = {
             "hello": self._say_hello,
+            "open": self._open,
             "attach": self._attach,
             "detach": self._detach,
             "subscribe": self._subscribe,
             "window": self._window,
             "release": self._release,
             "ahead": self._ahead,
+        }
+        self._hello = {
+            "ok": True,
+            "protocol": _PROTOCOL,
+            "instance": instance,
+            "node": node,
+            "pid": os.getpid(),
+            "ops": list(self._operations),
         }
         self._connections: dict[int, Connection] = {}
         self._subscribers: dict[tuple[str, str], set[Connection]] = {}
@@ -346,6 +363,48 @@ class Door:
             connection.ending = False
         connection.reply({**self._hello, "session": connection.peer.session})
 
+    def _open(self, connection: Connection, request: Mapping[str, Any]) -> None:
+        assert connection.peer is not None
+        if connection.subscription is not None:
+            # Its events would come between the packets.
+            raise InvalidArgument("this connection has subscribed - open the version on another one")
+
+        def answered(answer: Opened | BaseException | None) -> None:
+            self._post(lambda: self._opened(connection, answer))
+
+        if self._opens.open(connection.peer, _text(request, "uri"), _names(request), answered):
+            connection.waiting = True
+        else:
+            connection.reply(_NOT_HERE)
+
+    def _opened(self, connection: Connection, answer: Opened | BaseException | None) -> None:
+        if connection.closed:
+            if isinstance(answer, Opened):
+                # Its lease came too late to end with the connection.
+                self._leases.cancel(answer.token)
+            return
+        connection.waiting = False
+        if isinstance(answer, BaseException):
+            connection.refuse(answer)
+        elif answer is None:
+            connection.reply(_NOT_HERE)
+        else:
+            self._hand_over(connection, answer)
+        self._flush(connection)
+
+    def _hand_over(self, connection: Connection, opened: Opened) -> None:
+        assert connection.peer is not None
+        try:
+            attachment = self._leases.attach(opened.token, connection.number, connection.peer)
+        except AlluxioLanceError as error:
+            # The sidecar is shutting down.
+            connection.refuse(error)
+            return
+        for record, descriptors, last in open_packets(
+            opened.token, opened.layout, _ids(attachment.layout), attachment.descriptors
+        ):
+            connection.reply(record, descriptors, attachment.sent if last else None)
+
     def _attach(self, connection: Connection, request: Mapping[str, Any]) -> None:
         assert connection.peer is not None
         attachment = self._leases.attach(_text(request, "lease"), connection.number, connection.peer)
@@ -463,9 +522,20 @@ def _numbers(request: Mapping[str, Any]) -> list[int]:
     return value
 
 
+def _names(request: Mapping[str, Any]) -> list[str]:
+    value = request.get("columns")
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise InvalidArgument("the packet needs an entry 'columns' with a list of texts")
+    return value
+
+
+def _ids(layout: Layout) -> list[int]:
+    return [segment.id for column in layout.columns for segment in column.segments]
+
+
 def _pieces(attachment: Attachment) -> Iterable[tuple[dict[str, Any], list[int], bool]]:
     """Cut the descriptors of a lease into packets; a lease without any is one packet all the same."""
-    ids = [segment.id for column in attachment.layout.columns for segment in column.segments]
+    ids = _ids(attachment.layout)
     descriptors = list(attachment.descriptors)
     assert len(ids) == len(descriptors)
     for start in range(0, max(len(ids), 1), MOST_DESCRIPTORS):

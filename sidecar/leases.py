@@ -110,15 +110,18 @@ class Leases:
         Unavailable
             When the sidecar is shutting down.
         """
-        if self._closed:
-            raise Unavailable("the sidecar is shutting down - open the version again when it is back", what="sidecar")
+        self._check_open()
         token = secrets.token_hex(16)[: -len(self._mark)] + self._mark
         entry = _Entry(token, peer, version, datetime.now(UTC))
         self._records.hold(_holder(entry, self._node), self._ttl)
         with self._changed:
-            self._entries[token] = entry
-            self._changed.notify_all()
-        return token
+            if not self._closed:
+                self._entries[token] = entry
+                self._changed.notify_all()
+                return token
+        # Nobody is left to tell the catalog of its end.
+        self._records.release([token])
+        raise _shutting_down()
 
     def grant(self, token: str, hold: Hold) -> None:
         """Give a reserved lease its segments; from now on it waits for a connection.
@@ -287,6 +290,10 @@ class Leases:
     ) -> None:
         self.close()
 
+    def _check_open(self) -> None:
+        if self._closed:
+            raise _shutting_down()
+
     # -- inside, under the lock ------------------------------------------------------------------------------------
 
     def _find(self, token: str, peer: Peer) -> _Entry:
@@ -401,6 +408,10 @@ def _holder(entry: _Entry, node: str) -> Holder:
         command=entry.peer.command,
         since=entry.since,
     )
+
+
+def _shutting_down() -> Unavailable:
+    return Unavailable("the sidecar is shutting down - open the version again when it is back", what="sidecar")
 
 
 def _ended(token: str) -> NotFound:

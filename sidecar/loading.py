@@ -1,4 +1,4 @@
-"""One load of a version: from the disk tier what lies there, the rest from the store, warmed first and kept for next time."""
+"""One load of a version: from the disk tier what lies there, the rest from the store, warmed first where it is far, and kept for next time."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from alluxio_lance.layout import Pages
+from alluxio_lance.lifecycle.ports import TableReader
 from alluxio_lance.manager import OnProgress
 from alluxio_lance.sidecar.budget import Room
 from alluxio_lance.sidecar.disk import NO_DISK, DiskTier
@@ -17,7 +18,7 @@ from alluxio_lance.sidecar.plan import Plan
 from alluxio_lance.sidecar.reading import SharedReader, Versions
 from alluxio_lance.sidecar.units import Units, runs
 from alluxio_lance.values import Version
-from alluxio_lance.ways import CacheShare, DiskStatistics, Way, bytes_by_way
+from alluxio_lance.ways import CacheShare, DiskStatistics, FileWay, Way, all_blocks, bytes_by_way
 
 __all__ = ["Loaded", "Loading", "UnitWish", "Wish"]
 
@@ -70,6 +71,7 @@ class Loaded:
     """How much of the version lay in the cache before the store at the end; None: it was not asked."""
 
 
+_WHOLE: Final = 100
 _AT_ONCE: Final = 8
 """Units that are loaded together, in parallel from the disk or in one pass from the store: others wait for the first."""
 
@@ -187,8 +189,8 @@ class Loading:
         return Loaded((), {})
 
     def _from_store(self, wish: Wish, names: Sequence[str]) -> Loaded:
-        share = self._versions.warm(wish.version, wish.on_progress, lambda: not wish.cancelled())
-        with closing(self._versions.open(wish.version)) as reader:
+        reader, share = self._open(wish)
+        with closing(reader):
             columns = (load_model if wish.plan.is_model else load)(
                 reader,
                 wish.plan.only(names),
@@ -199,10 +201,36 @@ class Loading:
             )
             ways = reader.ways
         try:
-            return Loaded(columns, bytes_by_way(ways), _percent(share or self._versions.share(wish.version)))
+            return Loaded(columns, bytes_by_way(ways), self._percent(wish, ways, share))
         except BaseException:
             _give_back(columns, wish.room)
             raise
+
+    def _open(self, wish: Wish) -> tuple[TableReader, CacheShare | None]:
+        """Open the version, and warm the cache before it unless all of it lies in the blocks of this node.
+
+        To ask the cache what it has takes about as long as to open the version, and those who wait for a load wait for
+        it: a worker that has every block need not be asked.
+        """
+        reader = self._versions.open(wish.version)
+        try:
+            if all_blocks(reader.ways):
+                return reader, None
+            share = self._versions.warm(wish.version, wish.on_progress, lambda: not wish.cancelled())
+        except BaseException:
+            reader.close()
+            raise
+        if share is None:
+            return reader, None
+        # What was warmed is nearer now than when it was opened.
+        reader.close()
+        return self._versions.open(wish.version), share
+
+    def _percent(self, wish: Wish, ways: Sequence[FileWay], share: CacheShare | None) -> int | None:
+        if all_blocks(ways):
+            return _WHOLE
+        share = share or self._versions.share(wish.version)
+        return None if share is None else share.percent
 
     def warm(self, version: Version, go_on: Callable[[], bool]) -> None:
         """Bring a version into the cache before the store, if the rules say so; a failure is logged."""
@@ -211,6 +239,14 @@ class Loading:
     def reader(self, version: Version) -> SharedReader:
         """Return what opens a version once for many loads of its units; the caller closes it."""
         return SharedReader(lambda: self._versions.open(version))
+
+    def in_memory(self, version: Version, plan: Plan, unit: int, names: Sequence[str]) -> list[str]:
+        """Choose the columns of a unit whose load takes memory: all but those that are mapped from this node's disk.
+
+        Does not wait; what goes from the disk before the load takes memory after all.
+        """
+        disk = self._disk
+        return [name for name in names if disk is None or not disk.maps(version.content_hash, plan, unit, name)]
 
     # -- what becomes of it afterwards -----------------------------------------------------------------------------
 
@@ -233,7 +269,3 @@ def _give_back(columns: Iterable[HotColumn], room: Room) -> None:
     for column in columns:
         column.close()
         room.release(column.bytes)
-
-
-def _percent(share: CacheShare | None) -> int | None:
-    return None if share is None else share.percent

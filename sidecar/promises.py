@@ -17,8 +17,8 @@ class Promises:
         self._owned: dict[str, deque[Resident]] = {}
         """By owner, the oldest first."""
 
-    def promise(self, residents: Iterable[Resident], owner: str, most: int) -> None:
-        """Keep units for somebody, who has at most so many: the oldest ones are given up for more."""
+    def promise(self, residents: Iterable[Resident], owner: str, most: int) -> list[Resident]:
+        """Keep units for somebody, who has at most so many: the oldest ones are given up for more, and returned."""
         owned = self._owned.setdefault(owner, deque())
         for resident in residents:
             resident.touch()
@@ -26,8 +26,10 @@ class Promises:
                 resident.promised.add(owner)
                 owned.append(resident)
         # Who asks for more and more without reading it has changed its mind.
-        while len(owned) > most:
-            owned.popleft().promised.discard(owner)
+        given_up = [owned.popleft() for _ in range(len(owned) - most)]
+        for resident in given_up:
+            resident.promised.discard(owner)
+        return given_up
 
     def keep(self, residents: Iterable[Resident], owner: str) -> None:
         """Note that somebody reads units: they are promised to it no longer."""
@@ -37,7 +39,9 @@ class Promises:
                 resident.promised.discard(owner)
                 owned.remove(resident)
 
-    def forget(self, owner: str) -> None:
-        """Note that somebody has no use any more for what it asked for."""
-        for resident in self._owned.pop(owner, ()):
+    def forget(self, owner: str) -> list[Resident]:
+        """Note that somebody has no use any more for what it asked for, and return that."""
+        given_up = list(self._owned.pop(owner, ()))
+        for resident in given_up:
             resident.promised.discard(owner)
+        return given_up

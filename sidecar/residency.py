@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Final, Self
@@ -130,6 +130,22 @@ class Residency:
             When the store does not give the rows that the version has, or cannot be read.
         """
         return self._claim(version, columns, holder, on_progress, counted=True)
+
+    def open_hot(self, version: Version, columns: Sequence[str] | None = None, *, holder: str = "") -> Hold | None:
+        """Hold columns of a version as `open` does, if all of them are hot; None when one would have to be loaded.
+
+        Never waits.
+        """
+        with self._locked():
+            resident = None if self._closed else self._shelf.find(version)
+            if resident is None:
+                return None
+            names = resident.wanted(columns)
+            if any(name not in resident.columns for name in names):
+                return None
+            self._opens += 1
+            self._hits += 1
+            return self._hold(resident, names, holder, counted=True)
 
     def prefetch(
         self,
@@ -364,7 +380,10 @@ class Residency:
                 hits=self._hits,
                 evictions=self._shelf.dropped,
                 failed_loads=self._failed,
-                disk=self._loading.disk_statistics(),
+                disk=replace(
+                    self._loading.disk_statistics(),
+                    mapped_bytes=sum(resident.mapped_bytes for resident in self._shelf.residents.values()),
+                ),
             )
 
     def _described(self) -> tuple[ResidentVersion, ...]:

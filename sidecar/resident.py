@@ -140,6 +140,11 @@ class Resident:
         return sum(column.bytes for column in self.columns.values())
 
     @property
+    def mapped_bytes(self) -> int:
+        """Bytes of files of the disk tier that are read in place of segments."""
+        return sum(column.mapped for column in self.columns.values())
+
+    @property
     def is_unit(self) -> bool:
         """Whether it is one unit of a version."""
         return self.key.unit is not None

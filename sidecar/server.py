@@ -38,6 +38,7 @@ from alluxio_lance.sidecar.leases import Leases
 from alluxio_lance.sidecar.leftovers import release_leftovers
 from alluxio_lance.sidecar.listener import listen
 from alluxio_lance.sidecar.loading import Loading
+from alluxio_lance.sidecar.open_calls import OpenCalls
 from alluxio_lance.sidecar.peers import Peers
 from alluxio_lance.sidecar.prefetcher import Prefetcher
 from alluxio_lance.sidecar.reading import StoredVersions
@@ -59,7 +60,7 @@ from alluxio_lance.v1.cache_pb2_grpc import add_CacheServicer_to_server
 from alluxio_lance.v1.governance_pb2_grpc import add_GovernanceServicer_to_server
 from alluxio_lance.v1.lifecycle_pb2_grpc import add_LifecycleServicer_to_server
 from alluxio_lance.v1.selection_pb2_grpc import add_SelectionServicer_to_server
-from alluxio_lance.values import Version
+from alluxio_lance.values import Verb, Version
 
 __all__ = ["Sidecar"]
 
@@ -180,13 +181,15 @@ class Sidecar:
         nudge = threading.Event()
         trimmer = keep(Trimmer())
 
-        def observe(*_: object) -> None:
-            nudge.set()
+        def observe(_: Verb, step: str) -> None:
+            # Only a commit brings events: the feed takes no time from the verb itself.
+            if step == "committed":
+                nudge.set()
             trimmer.soon()
 
         book = RulesBook(catalog)
         self._disk = self._open_disk(catalog)
-        self._manager = keep(LocalManager(catalog, store, node=settings.node, observer=observe))
+        self._manager = keep(LocalManager(catalog, store, node=settings.node, observer=observe, settle_behind=True))
         self._manager.reconcile()
         release_leftovers(catalog, node=settings.node, earlier=folder.exchange("instance", self.instance))
         self._feed = keep(Feed(catalog, nudge))
@@ -227,6 +230,7 @@ class Sidecar:
                 on_gone=partial(_prune, self._disk, catalog),
             )
         )
+        opens = keep(OpenCalls(self._residency, self._leases, self._manager, authenticator, self._prefetcher.opened))
         self._door = keep(
             Door(
                 self.address,
@@ -235,6 +239,7 @@ class Sidecar:
                 announcements=self._prefetcher,
                 sees=Seeing(peers, authenticator, self._manager),
                 windows=windows,
+                opens=opens,
                 instance=self.instance,
                 node=settings.node,
                 shared=shared,
@@ -253,7 +258,10 @@ class Sidecar:
         def budget(free: int) -> int:
             return int(free * share) if isinstance(share, Share) else share
 
-        disk = self._parts.enter_context(DiskTier.open(self.settings.disk_folder, budget))
+        settings = self.settings
+        disk = self._parts.enter_context(
+            DiskTier.open(settings.disk_folder, budget, maps_units=settings.stream_from == "disk")
+        )
         for type, name in disk.owners():
             prune(disk, catalog, type, name)
         return disk

@@ -140,6 +140,8 @@ class Settings(BaseSettings):
     disk_budget: Annotated[int | Share | None, BeforeValidator(_read_disk_budget)] = None
     """Bytes that it may take: a size, or a share of what is free there at the start; 0: it keeps nothing. By default 10 %
     where the tables are in Alluxio, and nothing where they lie on this node's disk anyway."""
+    stream_from: Literal["disk", "memory"] = "disk"
+    """Where readers of windows find units that lie in the disk tier: mapped from its files, or copied into shared memory."""
     files: str = ""
     """The Alluxio of plain files, ``alluxio:///PATH``, as in ``store`` but without a folder; by default the one of
     ``store``."""

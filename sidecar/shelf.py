@@ -86,6 +86,15 @@ class Shelf:
         if self.residents.get(resident.key) is resident and resident.retired and resident.idle:
             self.drop(resident)
 
+    def drop_if_mapped(self, resident: Resident) -> None:
+        """Close the files of a unit that takes no memory and that nobody reads or has asked for; unless it is gone already.
+
+        To open them again costs little, and a file that the disk tier gives up takes its room for as long as it is open.
+        """
+        found = self.residents.get(resident.key) is resident and resident.idle and not resident.promised
+        if found and resident.mapped_bytes and not resident.bytes:
+            self.drop(resident)
+
     def move(self, type: str, name: str, semver: str | None) -> None:
         """Move the pointer of a resource."""
         unwanted = self._pointers.move(type, name, semver)
@@ -139,7 +148,8 @@ class Shelf:
             When all that may go would not be enough; then nothing has gone.
         """
         shortage = self._budget.shortage(need, huge=huge)
-        victims = self._victims(newcomers, for_later=for_later)
+        # What is mapped from the disk takes no memory: to drop it would give none back.
+        victims = [victim for victim in self._victims(newcomers, for_later=for_later) if victim.bytes]
         if shortage > sum(victim.bytes for victim in victims):
             raise self._budget.refusal(need)
         for victim in victims:

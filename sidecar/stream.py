@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from alluxio_lance.layout import Column
+from alluxio_lance.layout import PAGE, Column
 from alluxio_lance.sidecar.fill.column import HotColumn
+from alluxio_lance.sidecar.memfd import round_up
 from alluxio_lance.sidecar.reading import SharedReader
 from alluxio_lance.sidecar.resident import Hold, Resident, layout_of
 from alluxio_lance.sidecar.units import Units
@@ -45,7 +46,9 @@ class Streamed:
         """Learn from what a load took."""
         for hot in columns:
             name = hot.column.name
-            found = hot.bytes / max(self._need(resident, name), 1)
+            # What is mapped takes no memory, but would: the size of windows must not depend on where units come from.
+            taken = hot.bytes or sum(round_up(segment.length, PAGE) for segment in hot.column.segments)
+            found = taken / max(self._need(resident, name), 1)
             self.growth[name] = max(self.growth.get(name, 1.0), found)
 
     def expected(self, units: Units) -> int:

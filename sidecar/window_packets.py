@@ -8,7 +8,7 @@ from typing import Any
 from alluxio_lance.layout import Layout, Region, Segment
 from alluxio_lance.sidecar.connections import MOST_DESCRIPTORS
 
-__all__ = ["window_packets"]
+__all__ = ["segment_record", "window_packets"]
 
 
 def window_packets(
@@ -19,7 +19,7 @@ def window_packets(
     Names and types of the columns are in the layout of the lease; only which kind a column has depends on its data.
     """
     columns = [[column.kind.value, column.null_count] for column in layout.columns]
-    segments = [_segment(segment) for column in layout.columns for segment in column.segments]
+    segments = [segment_record(segment) for column in layout.columns for segment in column.segments]
     for start in range(0, len(segments), MOST_DESCRIPTORS):
         here = slice(start, start + MOST_DESCRIPTORS)
         # There are at least as many segments as columns.
@@ -27,7 +27,8 @@ def window_packets(
         yield {"ok": True, **piece, "more": here.stop < len(segments)}, descriptors[here]
 
 
-def _segment(segment: Segment) -> list[Any]:
+def segment_record(segment: Segment) -> list[Any]:
+    """Write one segment."""
     regions = (segment.data, segment.offsets, segment.validity)
     return [segment.id, segment.rows, segment.length, segment.pages.value, *map(_region, regions)]
 

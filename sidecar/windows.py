@@ -214,7 +214,9 @@ class Windows:
                     if self._closed or self._waiting or not asker.go_on():
                         return
                     claim = self._begin(stream, numbers[start : start + _AT_ONCE], asker, for_later=True)
-                    self._promises.promise(claim.residents, asker.owner, _WINDOWS * stream.window_units)
+                    most = _WINDOWS * stream.window_units
+                    for given_up in self._promises.promise(claim.residents, asker.owner, most):
+                        self._shelf.drop_if_mapped(given_up)
                 self._loads.run(claim)
             except NoSpace:
                 return
@@ -226,7 +228,8 @@ class Windows:
     def forget(self, owner: str) -> None:
         """Note that an asker has no use any more for what it asked for ahead."""
         with self._locked():
-            self._promises.forget(owner)
+            for given_up in self._promises.forget(owner):
+                self._shelf.drop_if_mapped(given_up)
 
     def _hold(self, stream: Stream, claim: Claim, holder: str) -> Hold:
         self._loading.used(stream.streamed.version)
@@ -245,6 +248,7 @@ class Windows:
                 resident.holders.remove(holder)
                 resident.touch()
                 self._shelf.drop_if_unwanted(resident)
+                self._shelf.drop_if_mapped(resident)
 
     # -- room, under the lock --------------------------------------------------------------------------------------
 
@@ -281,12 +285,13 @@ class Windows:
             for one in residents
             if one.load is None and (names := tuple(name for name in units.names if name not in one.columns))
         }
-        need = sum(streamed.need(one, names) for one, names in missing.items())
+        need = sum(streamed.need(one, self._in_memory(one, names)) for one, names in missing.items())
         whole = need + sum(one.bytes for one in residents)
         if whole > self._budget.limit:
             raise self._too_large(units, len(numbers), whole)
         if need:
             self._shelf.make_room(residents, need, for_later=for_later)
+        if missing:
             self._shelf.make_descriptors(residents, sum(map(len, missing.values())))
         loads = {one: Load(names) for one, names in missing.items()}
         for one, load in loads.items():
@@ -298,6 +303,10 @@ class Windows:
                 one.load.join(asker.go_on)
         room = PaidRoom(self, residents, need)
         return Claim(streamed, units, tuple(numbers), residents, missing, loads, room)
+
+    def _in_memory(self, resident: Resident, names: Sequence[str]) -> Sequence[str]:
+        assert resident.key.unit is not None
+        return self._loading.in_memory(resident.version, resident.plan, resident.key.unit, names)
 
     def _find(self, streamed: Streamed, number: int) -> Resident:
         key = key_of(streamed.version)._replace(unit=number, as_arrow=streamed.as_arrow)

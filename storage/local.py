@@ -22,12 +22,24 @@ from alluxio_lance.ways import Way
 __all__ = ["LocalRoot"]
 
 _CHUNK: Final = 8 << 20
-"""Bytes per read of the hash: large enough that BLAKE3 spreads it over all cores."""
+"""Bytes per read."""
+_HASH_CHUNK: Final = 1 << 20
+"""Bytes per read of the hash: they are still in the processor's cache when they are hashed, and enough for many cores."""
 _MANIFESTS: Final = "_versions"
 
 
 class LocalRoot:
     """Tables in folders below ``root``, which is created when it is missing: at once, or with the first file.
+
+    Parameters
+    ----------
+    root
+        The folder.
+    lazy
+        Whether it is created with the first file only.
+    hash_threads
+        Threads for the hash of one file; by default as many as there are processors. One takes the least time of
+        processors in all, for those who hash several files at once.
 
     Raises
     ------
@@ -35,8 +47,9 @@ class LocalRoot:
         When it lies in a FUSE mount of Alluxio.
     """
 
-    def __init__(self, root: Path, *, lazy: bool = False) -> None:
+    def __init__(self, root: Path, *, lazy: bool = False, hash_threads: int = blake3.AUTO) -> None:
         self.root = root.absolute()
+        self._hash_threads = hash_threads
         refuse_mount(self.root)
         if not lazy:
             with _faults_of(str(self.root)):
@@ -88,8 +101,8 @@ class LocalRoot:
 
     def hash(self, location: str, path: str, patch: Patch | None, on_bytes: Callable[[int], None]) -> str:
         """Hash by plain reads: a disk error is an exception here, where a mapping would end the process."""
-        digest = blake3(max_threads=blake3.AUTO)
-        buffer = bytearray(_CHUNK)
+        digest = blake3(max_threads=self._hash_threads)
+        buffer = bytearray(_HASH_CHUNK)
         view = memoryview(buffer)
         offset = 0
         with self._open(location, path) as file:

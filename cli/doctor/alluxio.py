@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -198,4 +199,6 @@ def _disk(settings: Settings) -> Check:
         return warned(
             name, "off", "set ALLUXIO_LANCE_DISK_BUDGET to a size: what was hot is there again after a restart"
         )
-    return folder(name, settings.disk_folder, "set ALLUXIO_LANCE_DISK_DIR to a folder that this user can write")
+    found = folder(name, settings.disk_folder, "set ALLUXIO_LANCE_DISK_DIR to a folder that this user can write")
+    way = "mapped from its files" if settings.stream_from == "disk" else "copied from it into memory"
+    return replace(found, found=f"{found.found}; windows are {way}") if found.status == "ok" else found

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alluxio_lance.client.epochs.plan import EpochPlan, Window
+from alluxio_lance.client.fixed import FixedColumn
 from alluxio_lance.client.table import Table
 from alluxio_lance.errors import Unavailable
 
@@ -133,8 +134,11 @@ class _Streamed:
         self._calm()
         if self._held is None or self._held[0] != window.number:
             self._let_go()
-            self._held = window.number, self._source.window(window.units.tolist())
+            table = self._source.window(window.units.tolist())
+            self._held = window.number, table
             self._ask_ahead(window.number + 1)
+            if self._plan.shuffle:
+                _populate(table)
         return self._held[1], local
 
     def _ask_ahead(self, number: int) -> None:
@@ -186,3 +190,17 @@ class _Streamed:
         held, self._held = self._held, None
         if held is not None:
             held[1].close()
+
+
+def _populate(table: Table) -> None:
+    """Fill the page tables of what is read in a random order: its first batch would find hardly a page of it there."""
+    for column in table.columns.values():
+        if isinstance(column, FixedColumn):
+            try:
+                column.populate()
+            except OSError as error:
+                raise Unavailable(
+                    f"column {column.layout.name} of {table.layout.uri} cannot be read: {error} - look into the system's log "
+                    "for errors of the disk that the sidecar keeps its disk_dir on",
+                    what="disk tier",
+                ) from error

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch.utils.data import default_collate, get_worker_info
 
 from alluxio_lance.client.arenas import Arenas
 from alluxio_lance.client.counting import ReadStatistics
+from alluxio_lance.client.elements import Element
 from alluxio_lance.client.epochs.cursor import Piece
+from alluxio_lance.client.fixed import FixedColumn
+from alluxio_lance.client.room import room
+from alluxio_lance.client.selecting import Selection
 from alluxio_lance.client.table import Table
 from alluxio_lance.frameworks.torch.decoding import Decode, stacked
 from alluxio_lance.frameworks.torch.handing import in_slots
 from alluxio_lance.frameworks.torch.reader import Reader
 from alluxio_lance.frameworks.torch.rows import BatchTransform, Rows
+from alluxio_lance.frameworks.torch.tensors import to_tensor
 
 __all__ = ["Batches", "SampleTransform", "Tally"]
 
@@ -81,10 +88,10 @@ class Batches:
         selection = reader.select(rows)
         if len(selection) == count:
             return Rows(reader, selection, self._arenas, self._batch_transform).batch()
-        parts = [reader.batch(selection)]
+        parts = [_part(reader, selection)]
         for table, rows in pieces:
             reader = self._reading(table)
-            parts.append(reader.batch(reader.select(rows)))
+            parts.append(_part(reader, reader.select(rows)))
         batch = {name: _joined([part[name] for part in parts]) for name in parts[0]}
         result = batch if self._batch_transform is None else self._batch_transform(batch)
         arena = None if get_worker_info() is None else self._arenas.of_parent()
@@ -97,7 +104,31 @@ class Batches:
         return self._reader
 
 
+class _Read(NamedTuple):
+    """Rows of a column of fixed width."""
+
+    values: npt.NDArray[Any]
+    element: Element
+
+
+def _part(reader: Reader, selection: Selection) -> dict[str, Any]:
+    """Read a part of a batch into memory of this process alone, that of a worker, too: it is copied once more."""
+    return {
+        name: _Read(reader.fixed(name, column, selection), column.element)
+        if isinstance(column, FixedColumn)
+        else stacked(reader.listed(name, column, selection))
+        for name, column in reader.table.columns.items()
+    }
+
+
 def _joined(parts: list[Any]) -> Any:
+    if all(isinstance(part, _Read) for part in parts):
+        element = parts[0].element
+        whole = room((sum(len(part.values) for part in parts), *element.shape), element.stored)
+        # Not by torch, whose helper threads take longer to wake than this takes, nor into fresh pages, which do, too.
+        return to_tensor(np.concatenate([part.values for part in parts], out=whole), element)
+    # Lists of one length that turned out to have null items are tensors in one part, and Python's lists in another.
+    parts = [to_tensor(*part) if isinstance(part, _Read) else part for part in parts]
     if all(isinstance(part, torch.Tensor) for part in parts) and len({part.shape[1:] for part in parts}) == 1:
         return torch.cat(parts)
     # Pictures of one size are a tensor in one part, and of several sizes a list in another.

@@ -9,7 +9,7 @@ from alluxio_lance.governance import Identity
 from alluxio_lance.lifecycle.access.granting import Question, granted
 from alluxio_lance.lifecycle.access.roles import ADMIN, all_roles, with_inherited
 from alluxio_lance.lifecycle.ports import Catalog, Denial
-from alluxio_lance.lifecycle.rules import RulesBook
+from alluxio_lance.lifecycle.rules import RulesBook, RuleSet
 from alluxio_lance.values import Verb
 
 __all__ = ["Access"]
@@ -33,6 +33,7 @@ class Access:
         tag: str | None = None,
         semver: str | None = None,
         request_id: str | None = None,
+        rules: RuleSet | None = None,
     ) -> None:
         """Refuse what the roles do not grant, and write the audit row of the refusal.
 
@@ -44,13 +45,15 @@ class Access:
             The stage that a promotion leads to.
         tag
             The tag that is set, moved or removed.
+        rules
+            The rules of this moment, if the caller has just read them.
 
         Raises
         ------
         PermissionDenied
             Naming who asked for what, his roles, and which roles grant it.
         """
-        rules = self._book.current()
+        rules = rules or self._book.current()
         question = Question(verb=verb, type=type, name=name, stage=stage, tag=tag, labels=self._labels(type, name))
         if granted(rules, identity.roles, question):
             return

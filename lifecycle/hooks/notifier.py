@@ -16,7 +16,7 @@ from alluxio_lance.governance import Identity
 from alluxio_lance.lifecycle.hooks.lines import Line
 from alluxio_lance.lifecycle.ports import Catalog
 from alluxio_lance.lifecycle.rules import RulesBook
-from alluxio_lance.lifecycle.rules.document import Hook
+from alluxio_lance.lifecycle.rules.document import Hook, RuleSet
 from alluxio_lance.values import Verb
 
 __all__ = ["Notifier", "NotifierStatistics"]
@@ -52,9 +52,18 @@ class Notifier:
         self._lines: dict[str, Line] = {}
         self._closed = False
 
-    def before(self, verb: Verb, type: str, name: str, identity: Identity, *, message: str) -> None:
-        """Tell that a verb begins."""
-        self._tell("before", verb, type, name, identity, {"message": message})
+    def before(
+        self,
+        verb: Verb,
+        type: str,
+        name: str,
+        identity: Identity,
+        *,
+        message: str,
+        rules: RuleSet | None = None,
+    ) -> None:
+        """Tell that a verb begins; ``rules`` are those of this moment, if the caller has just read them."""
+        self._tell("before", verb, type, name, identity, {"message": message}, rules)
 
     def after(
         self,
@@ -66,9 +75,11 @@ class Notifier:
         message: str,
         semver: str | None,
         error: str | None,
+        rules: RuleSet | None = None,
     ) -> None:
-        """Tell how a verb ended."""
-        self._tell("after", verb, type, name, identity, {"message": message, "version": semver, "error": error})
+        """Tell how a verb ended; ``rules`` as in `before`."""
+        said = {"message": message, "version": semver, "error": error}
+        self._tell("after", verb, type, name, identity, said, rules)
 
     def _tell(
         self,
@@ -78,9 +89,11 @@ class Notifier:
         name: str,
         identity: Identity,
         said: Mapping[str, Any],
+        rules: RuleSet | None,
     ) -> None:
         try:
-            hooks = [hook for hook in self._book.current().hooks if self._listens(hook, when, verb, type, name)]
+            rules = rules or self._book.current()
+            hooks = [hook for hook in rules.hooks if self._listens(hook, when, verb, type, name)]
             if not hooks:
                 return
             news = {

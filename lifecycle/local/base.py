@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from copy import copy
 from dataclasses import replace
 from typing import Any, Final, Self
 
 import structlog
 
-from alluxio_lance.errors import AlluxioLanceError, Conflict, InvalidArgument, NotFound, Unavailable
+from alluxio_lance.errors import Conflict, InvalidArgument, NotFound, Unavailable
 from alluxio_lance.governance import Identity
 from alluxio_lance.lifecycle.journal import Running
 from alluxio_lance.lifecycle.local.rooms import Rooms
 from alluxio_lance.lifecycle.ports import Catalog, Operation, OperationState, Store
+from alluxio_lance.lifecycle.rules import RuleSet
 from alluxio_lance.lifecycle.uri import ResourceName, parse_name, parse_selector
 from alluxio_lance.manager import ResourceManager
 from alluxio_lance.values import Resource, Verb, Version
@@ -86,6 +87,7 @@ class Base(ResourceManager):
         tag: str | None = None,
         semver: str | None = None,
         request_id: str | None = None,
+        rules: RuleSet | None = None,
     ) -> None:
         """Refuse what the caller's roles do not grant; the refusal is audited.
 
@@ -95,7 +97,7 @@ class Base(ResourceManager):
             Naming the role's limits and who may.
         """
         self._rooms.access.check(
-            self._identity, verb, type, name, stage=stage, tag=tag, semver=semver, request_id=request_id
+            self._identity, verb, type, name, stage=stage, tag=tag, semver=semver, request_id=request_id, rules=rules
         )
 
     # -- one operation -------------------------------------------------------------------------------------------------
@@ -112,19 +114,25 @@ class Base(ResourceManager):
         locked: bool = True,
         stage: str | None = None,
         tag: str | None = None,
+        first: Callable[[], None] = lambda: None,
     ) -> Version | None:
         """Run a verb as an operation: allowed, told, recorded, locked, done or undone, settled, told.
 
-        ``params`` are what the journal keeps; ``params["message"]`` is the reason that hooks are told.
+        ``params`` are what the journal keeps; ``params["message"]`` is the reason that hooks are told. ``first`` is called
+        before anything is told or recorded, when the caller is known to be allowed.
         """
-        self._allow(verb, type, name, stage=stage, tag=tag, request_id=request_id)
+        # Read once: the hooks that hear of the end are those that heard of the beginning.
+        rules = self._rooms.book.current()
+        self._allow(verb, type, name, stage=stage, tag=tag, request_id=request_id, rules=rules)
         self._check_free(request_id)
+        first()
         done = self._told(
             verb,
             type,
             name,
             str(params.get("message", "")),
             lambda: self._operate(verb, type, name, params, request_id, work, locked=locked),
+            rules,
         )
         return self._follow_up(verb, done)
 
@@ -140,17 +148,25 @@ class Base(ResourceManager):
         """Let the automations of the rules follow a verb, see `Automating`; return the version as it is then."""
         return version
 
-    def _told(self, verb: Verb, type: str, name: str, message: str, do: Callable[[], Version | None]) -> Version | None:
-        """Tell the hooks before and after."""
+    def _told(
+        self,
+        verb: Verb,
+        type: str,
+        name: str,
+        message: str,
+        do: Callable[[], Version | None],
+        rules: RuleSet | None = None,
+    ) -> Version | None:
+        """Tell the hooks before and after: those of ``rules``, or of the moment."""
         notifier, identity = self._rooms.notifier, self._identity
-        notifier.before(verb, type, name, identity, message=message)
+        notifier.before(verb, type, name, identity, message=message, rules=rules)
         try:
             version = do()
         except BaseException as error:
-            notifier.after(verb, type, name, identity, message=message, semver=None, error=str(error))
+            notifier.after(verb, type, name, identity, message=message, semver=None, error=str(error), rules=rules)
             raise
         semver = version.semver if version else None
-        notifier.after(verb, type, name, identity, message=message, semver=semver, error=None)
+        notifier.after(verb, type, name, identity, message=message, semver=semver, error=None, rules=rules)
         return version
 
     def _operate(
@@ -165,6 +181,7 @@ class Base(ResourceManager):
         locked: bool,
     ) -> Version | None:
         if locked:
+            self._settled(type, name)
             self._rooms.reconciler.of(type, name)
         operation = self._begin(verb, type, name, params, request_id)
         if operation.state is OperationState.DONE:
@@ -176,7 +193,8 @@ class Base(ResourceManager):
     ) -> Version | None:
         """Do the work of an operation that has begun."""
         journal = self._rooms.journal
-        with journal.running(operation) as running:
+        with ExitStack() as alive:
+            running = alive.enter_context(journal.running(operation))
             try:
                 lock: AbstractContextManager[None] = journal.locked(running, self._recover) if locked else nullcontext()
                 with lock:
@@ -187,15 +205,15 @@ class Base(ResourceManager):
                 version = self._ended(operation, error)
             journal.observe(operation.verb, "committed")
             self._tell()
-            self._settle(running)
+            settler = self._rooms.settler
+            if settler is None or not settler.takes(running, alive):
+                self._rooms.reconciler.settle_or_leave(running)
             return version
 
-    def _settle(self, running: Running) -> None:
-        """Take the last step. An error in it is no error of the verb, which is done: reconcile tries it again."""
-        try:
-            self._rooms.reconciler.settle(running)
-        except AlluxioLanceError as error:
-            _log.warning("an operation is left to reconcile", operation=running.id, reason=error.message)
+    def _settled(self, type: str, name: str) -> None:
+        """Wait for what is settled behind the answers of earlier verbs on a resource."""
+        if self._rooms.settler is not None:
+            self._rooms.settler.wait(type, name)
 
     def _begin(self, verb: Verb, type: str, name: str, params: Mapping[str, Any], request_id: str | None) -> Operation:
         journal = self._rooms.journal

@@ -34,6 +34,7 @@ from alluxio_lance.lifecycle.reconcile import Reconciler
 from alluxio_lance.lifecycle.removing import Remover
 from alluxio_lance.lifecycle.restoring import Restorer
 from alluxio_lance.lifecycle.rules import RulesBook
+from alluxio_lance.lifecycle.settling import Settler
 from alluxio_lance.lifecycle.writing import Writer
 from alluxio_lance.values import Verb
 
@@ -53,6 +54,8 @@ class LocalManager(NameVerbs, DataVerbs, Automating, ColdVerbs, RemovalVerbs, Up
         Seconds, see `Journal`.
     observer
         Told about each step of each operation.
+    settle_behind
+        For a process that stays: who moves a pointer is answered before the Lance tags and the pins in the cache follow.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class LocalManager(NameVerbs, DataVerbs, Automating, ColdVerbs, RemovalVerbs, Up
         ttl: float = 30.0,
         lock_timeout: float = 600.0,
         observer: Observer | None = None,
+        settle_behind: bool = False,
     ) -> None:
         journal = Journal(catalog, current_owner(node), ttl=ttl, lock_timeout=lock_timeout, observer=observer)
         store.guard_commits(journal.guard)
@@ -114,6 +118,7 @@ class LocalManager(NameVerbs, DataVerbs, Automating, ColdVerbs, RemovalVerbs, Up
             pinner=pinner,
             notifier=Notifier(book, catalog),
             reconciler=reconciler,
+            settler=Settler(reconciler.settle_or_leave) if settle_behind else None,
             changed=threading.Condition(),
             closed=threading.Event(),
         )
@@ -140,6 +145,8 @@ class LocalManager(NameVerbs, DataVerbs, Automating, ColdVerbs, RemovalVerbs, Up
             return
         self._is_closed = True
         self.cease()
+        if self._rooms.settler is not None:
+            self._rooms.settler.close()
         self._rooms.notifier.close()
         self._rooms.journal.close()
         self._rooms.restorer.close()

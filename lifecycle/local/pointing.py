@@ -73,11 +73,13 @@ class PointingVerbs(Returning):
         parse_name(type, name)
         if version is not None:
             parse_selector(version)
-            self._allow(verb, type, name, request_id=request_id)
-            if verb is not Verb.DEPRECATE:
+
+        def first() -> None:
+            if version is not None and verb is not Verb.DEPRECATE:
                 self._brought_back(type, name, version)
+
         params = {"version": version, "message": message}
-        return self._version(self._run(verb, type, name, params, request_id, work, locked=False))
+        return self._version(self._run(verb, type, name, params, request_id, work, locked=False, first=first))
 
     def _brought_back(self, type: str, name: str, version: str) -> None:
         """Begin to restore what is archived, which raises `Restoring`: readers could not open it."""

@@ -22,6 +22,7 @@ from alluxio_lance.lifecycle.reconcile import Reconciler
 from alluxio_lance.lifecycle.removing import Remover
 from alluxio_lance.lifecycle.restoring import Restorer
 from alluxio_lance.lifecycle.rules import RulesBook
+from alluxio_lance.lifecycle.settling import Settler
 from alluxio_lance.lifecycle.writing import Writer
 
 __all__ = ["Rooms"]
@@ -50,5 +51,7 @@ class Rooms:
     pinner: Pinner
     notifier: Notifier
     reconciler: Reconciler
+    settler: Settler | None
+    """Takes last steps behind the answers; None: each caller waits for his own."""
     changed: threading.Condition
     closed: threading.Event

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Protocol, TextIO
+from typing import Any, Protocol, TextIO, TypeVar
 
 from alluxio_lance.governance import Promotion, PromotionState, Rules, Token
 from alluxio_lance.lifecycle.ports.audit import AuditReport, Denial, Note
@@ -14,6 +14,8 @@ from alluxio_lance.lifecycle.uri import ResourceName
 from alluxio_lance.values import Event, Outcome, Progress, Resource, Verb, Version
 
 __all__ = ["Catalog"]
+
+T = TypeVar("T")
 
 
 class Catalog(Protocol):
@@ -93,6 +95,14 @@ class Catalog(Protocol):
         ...
 
     # looking
+
+    def together(self, look: Callable[[], T]) -> T:
+        """Let everything that ``look`` reads from the catalog, in this thread, be read in one transaction.
+
+        It may run several times, and must not write. On SQLite it sees one moment; on a server each method sees its own,
+        as it would without.
+        """
+        ...
 
     def resource(self, type: str, name: str, *, deleted: bool = False) -> Resource | None:
         """Find a resource that is not deleted; with ``deleted`` one that is, and waits to be purged."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any, Final, Self
 
 from blake3 import blake3
@@ -59,7 +60,12 @@ class Key:
     @property
     def digest(self) -> str:
         """64 hexadecimal digits."""
-        return blake3(_canonical({"format": FORMAT, **self.record})).hexdigest()
+        return _digest(self)
+
+
+@lru_cache(16384)  # windows look for the same units again and again, and an epoch has thousands
+def _digest(key: Key) -> str:
+    return blake3(_canonical({"format": FORMAT, **key.record})).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

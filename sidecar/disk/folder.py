@@ -24,6 +24,7 @@ import structlog
 
 from alluxio_lance.errors import AlreadyExists, PermissionDenied, Unavailable
 from alluxio_lance.sidecar.disk.entry import Entry
+from alluxio_lance.sidecar.disk.marks import Mark, mark_of
 from alluxio_lance.sidecar.locking import take_lock
 
 __all__ = ["INDEX", "DiskFolder", "flush", "segment_file"]
@@ -135,6 +136,14 @@ class DiskFolder:
         folder = self.path / entry.key.digest
         for number in range(len(entry.segments)):
             yield os.open(folder / segment_file(number), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+    def marks(self, entry: Entry) -> list[Mark]:
+        """Look at the files of a column's segments, in order."""
+        folder = self.path / entry.key.digest
+        return [
+            mark_of((folder / segment_file(number)).stat(follow_symlinks=False))
+            for number in range(len(entry.segments))
+        ]
 
     def close(self) -> None:
         """Give the lock free; a second call does nothing."""

@@ -26,13 +26,14 @@ from alluxio_lance.sidecar.memfd import HUGE_PAGE, Memfd, choose_pages, free_hug
 from alluxio_lance.sidecar.plan import ColumnPlan, Plan
 from alluxio_lance.values import Progress
 
-__all__ = ["Bad", "Found", "read_columns"]
+__all__ = ["MOST_THREADS", "STEP", "Bad", "Found", "cut_off", "read_columns", "read_piece"]
 
-_STEP: Final = 256 << 10
+STEP: Final = 256 << 10
 """Bytes of the buffer."""
 _TOLD: Final = 8 << 20
 """Bytes between two reports of progress."""
-_MOST_THREADS: Final = 4
+MOST_THREADS: Final = 4
+"""Segments that are read at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +181,7 @@ class _Run:
     def _in_parallel(self, jobs: Sequence[tuple[_Filling, Memfd, int, Kept]]) -> None:
         if not jobs:
             return
-        workers = min(_MOST_THREADS, len(jobs), os.cpu_count() or 1)
+        workers = min(MOST_THREADS, len(jobs), os.cpu_count() or 1)
         with ThreadPoolExecutor(workers, thread_name_prefix="disk-read") as threads:
             # All have ended when this block is left, whatever one of them raised.
             for outcome in [threads.submit(self._fill, *job) for job in jobs]:
@@ -200,12 +201,12 @@ class _Run:
     def _copy(self, memfd: Memfd, file: int, length: int, expected: str) -> None:
         memfd.ensure(length)
         hasher = blake3()
-        buffer = memoryview(bytearray(min(_STEP, length)))
+        buffer = memoryview(bytearray(min(STEP, length)))
         at = 0
         while at < length:
             if self._cancelled():
-                raise Unavailable(f"the load of {self._plan.label} was cancelled - open it again", what="load")
-            piece = buffer[: _read(file, buffer[: length - at], at)]
+                raise cut_off(self._plan)
+            piece = buffer[: read_piece(file, buffer[: length - at], at)]
             hasher.update(piece)
             at += memfd.write(at, piece)
             self._report(len(piece))
@@ -221,8 +222,13 @@ class _Run:
                 self._on_progress(Progress(step="disk", bytes=self._done, total_bytes=self._total))
 
 
-def _read(file: int, buffer: memoryview, at: int) -> int:
-    """Read something, which is not always all that the buffer holds."""
+def cut_off(plan: Plan) -> Unavailable:
+    """Make the error of a load that nobody wants any more."""
+    return Unavailable(f"the load of {plan.label} was cancelled - open it again", what="load")
+
+
+def read_piece(file: int, buffer: memoryview, at: int) -> int:
+    """Read something, which is not always all that the buffer holds; `Bad` when it cannot be read."""
     try:
         size = os.preadv(file, [buffer], at)
     except OSError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -18,7 +19,10 @@ from alluxio_lance.sidecar.disk.background import Background, Offer, Offered
 from alluxio_lance.sidecar.disk.entry import Key, bytes_of
 from alluxio_lance.sidecar.disk.folder import DiskFolder
 from alluxio_lance.sidecar.disk.index import Index
-from alluxio_lance.sidecar.disk.reading import Found, read_columns
+from alluxio_lance.sidecar.disk.mapping import open_columns
+from alluxio_lance.sidecar.disk.marks import Checked
+from alluxio_lance.sidecar.disk.reading import Bad, Found, read_columns
+from alluxio_lance.sidecar.disk.uses import Uses
 from alluxio_lance.sidecar.disk.writing import Abandoned, write_column
 from alluxio_lance.sidecar.fill.column import HotColumn
 from alluxio_lance.sidecar.plan import Plan
@@ -42,12 +46,17 @@ class DiskTier:
         Where they lie; it is closed with the tier.
     budget
         Tells how many bytes they may take, from what could be had for them: what is free, and what they have already.
+    maps_units
+        Hand out the files of units in place of memory.
     """
 
-    def __init__(self, folder: DiskFolder, budget: Callable[[int], int]) -> None:
+    def __init__(self, folder: DiskFolder, budget: Callable[[int], int], *, maps_units: bool = True) -> None:
         self._folder = folder
         self._index = Index(folder.recover())
         self._budget = budget(folder.free_bytes() + self._index.bytes)
+        self._maps_units = maps_units
+        self._checked = Checked()
+        self._uses = Uses(folder.touch)
         self._used: dict[str, None] = {}
         """Content hashes that were used in shared memory since the order was last brought up to date."""
         self._hits = self._misses = self._corrupt = 0
@@ -57,7 +66,7 @@ class DiskTier:
         self._background = Background(self._write)
 
     @classmethod
-    def open(cls, path: Path, budget: Callable[[int], int]) -> Self:
+    def open(cls, path: Path, budget: Callable[[int], int], *, maps_units: bool = True) -> Self:
         """Open a folder, which is made when it is missing; what a death left in it is removed.
 
         Raises
@@ -69,7 +78,7 @@ class DiskTier:
         """
         folder = DiskFolder.open(path)
         try:
-            return cls(folder, budget)
+            return cls(folder, budget, maps_units=maps_units)
         except BaseException:
             folder.close()
             raise
@@ -98,7 +107,9 @@ class DiskTier:
     def load_units(
         self, content_hash: str, plans: Mapping[int, Plan], room: Room, *, cancelled: Callable[[], bool]
     ) -> dict[int, list[HotColumn]]:
-        """Bring what lies here of units into shared memory, all of them in parallel; errors as of `load`.
+        """Make readable what lies here of units, all of them in parallel; errors as of `load`.
+
+        It is mapped from the files, or brought into shared memory where that is not wanted.
 
         Parameters
         ----------
@@ -112,10 +123,21 @@ class DiskTier:
             found += here
         hot: dict[int, list[HotColumn]] = {unit: [] for unit in plans}
         label = next(iter(plans.values()))
-        for one, column in self._bring(found, label, room, prefer=Pages.SMALL, cancelled=cancelled):
+        if self._maps_units:
+            made = self._noted(found, label, *open_columns(found, label, self._checked, cancelled=cancelled))
+        else:
+            made = self._bring(found, label, room, prefer=Pages.SMALL, cancelled=cancelled)
+        for one, column in made:
             assert one.entry.key.unit is not None
             hot[one.entry.key.unit].append(column)
         return hot
+
+    def maps(self, content_hash: str, plan: Plan, unit: int, name: str) -> bool:
+        """Tell whether a column of a unit would now be mapped from its file; does not wait."""
+        if not self._maps_units:
+            return False
+        column = next(column for column in plan.columns if column.name == name)
+        return self._index.find(Key.of(content_hash, plan, column, unit).digest) is not None
 
     def _bring(
         self,
@@ -133,6 +155,12 @@ class DiskTier:
         finally:
             for one in found:
                 one.close()
+        return self._noted(found, plan, hot, bad)
+
+    def _noted(
+        self, found: Sequence[Found], plan: Plan, hot: Sequence[HotColumn], bad: Sequence[tuple[Found, Bad]]
+    ) -> list[tuple[Found, HotColumn]]:
+        """Throw away what is bad, note the use of the rest, and return it with what was made of it."""
         for one, fault in bad:
             _log.error(
                 "a column in the disk tier is corrupt and goes; it is read from the store instead",
@@ -146,9 +174,7 @@ class DiskTier:
             self._hits += len(hot)
         faulty = {one.entry.key.digest for one, _ in bad}
         good = [one for one in found if one.entry.key.digest not in faulty]
-        for one in good:
-            if self._index.use(one.entry.key.digest):
-                self._folder.touch(one.entry.key.digest)
+        self._uses.note([one.entry.key.digest for one in good if self._index.use(one.entry.key.digest)])
         return list(zip(good, hot, strict=True))
 
     def _count_missing(self, columns: int) -> None:
@@ -236,12 +262,14 @@ class DiskTier:
             return
         if not offer.wanted:
             raise Abandoned
-        self._note_uses()
         need = bytes_of(offered.column)
         if need > self._index.spare_room(self._budget, offer.content_hash):
             raise Abandoned
+        if self._index.bytes + need > self._budget:
+            # Only now the order matters: a version may have a hundred thousand units.
+            self._note_uses()
         for one in self._index.make_room(need, self._budget, spare=offer.content_hash):
-            self._folder.remove(one)
+            self._remove(one)
         entry = write_column(
             self._folder.path,
             offered.key,
@@ -254,7 +282,10 @@ class DiskTier:
             # Units come by the thousand, and a disk that flushed each would not keep up.
             flushed=not is_unit,
         )
-        self._folder.touch(digest)
+        with suppress(OSError):
+            # Hashed on their way to the kernel: what it has of them now needs no second look.
+            self._checked.note(digest, self._folder.marks(entry))
+        self._uses.note([digest])
         self._index.add(entry)
         if offer.purged:
             self._drop(digest)
@@ -264,13 +295,16 @@ class DiskTier:
         with self._lock:
             used, self._used = list(self._used), {}
         for content_hash in used:
-            for digest in self._index.of([content_hash]):
-                if self._index.use(digest):
-                    self._folder.touch(digest)
+            self._uses.note([digest for digest in self._index.of([content_hash]) if self._index.use(digest)])
 
     def _drop(self, digest: str) -> None:
         if self._index.drop(digest):
-            self._folder.remove(digest)
+            self._remove(digest)
+
+    def _remove(self, digest: str) -> None:
+        """Remove the files. Who has them open reads on: they are unlinked, and never cut."""
+        self._checked.forget(digest)
+        self._folder.remove(digest)
 
     # -- looking, and the end --------------------------------------------------------------------------------------
 
@@ -295,6 +329,7 @@ class DiskTier:
         """End: what is not written by now is not kept. A second call does nothing."""
         self._background.close()
         self._note_uses()
+        self._uses.flush()
         self._folder.close()
 
     def __enter__(self) -> Self:

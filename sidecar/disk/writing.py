@@ -110,4 +110,5 @@ def _copy(descriptor: int, length: int, path: Path, go_on: Callable[[], bool]) -
 def _fresh(path: Path) -> IO[bytes]:
     """Open a file that must not be there."""
     flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-    return os.fdopen(os.open(path, flags, 0o600), "wb")
+    # Readers may get the file itself: nobody, this user included, opens it for writing again by mistake.
+    return os.fdopen(os.open(path, flags, 0o400), "wb")

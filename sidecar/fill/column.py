@@ -26,11 +26,13 @@ segment_ids: Final = itertools.count(1)
 
 @dataclass(frozen=True, slots=True)
 class HotColumn:
-    """One column in shared memory: its description, its open memfds in the order of the shards, the memory they take."""
+    """One column that can be read: its description, its open memfds in the order of the shards, the memory they take."""
 
     column: Column
     descriptors: tuple[int, ...]
     bytes: int
+    mapped: int = 0
+    """Bytes of files of the disk tier whose descriptors stand in for memfds: no part of the memory that is taken."""
 
     def close(self) -> None:
         """Close the descriptors: the memory is free when no reader holds its own. Call it once."""

@@ -9,10 +9,10 @@ from functools import partial
 import grpc
 
 from alluxio_lance.codes import PAGES, WAYS
-from alluxio_lance.errors import InvalidArgument, NoSpace, Restoring
+from alluxio_lance.errors import NoSpace, Restoring
 from alluxio_lance.lifecycle.local import LocalManager
-from alluxio_lance.lifecycle.uri import Active, FilePath, parse_uri
 from alluxio_lance.manager import OnProgress
+from alluxio_lance.sidecar.finding import find_version
 from alluxio_lance.sidecar.lease import Lease
 from alluxio_lance.sidecar.leases import Leases
 from alluxio_lance.sidecar.peers import Peer, Peers
@@ -117,7 +117,7 @@ class Cache(CacheServicer):
 
     def _reserved(self, manager: LocalManager, uri: str, peer: Peer) -> tuple[Version, str]:
         """Find a version and begin a lease on it; one that is in the cold tier, or on its way there, is sent for."""
-        version = _find(manager, uri)
+        version = find_version(manager, uri)
         if version.state is State.ARCHIVED:
             manager.bring_back(version)
         try:
@@ -139,7 +139,7 @@ class Cache(CacheServicer):
 
     def Prefetch(self, request: pb.PrefetchRequest, context: grpc.ServicerContext) -> Iterator[pb.PrefetchResponse]:
         manager = self._as(context)
-        version = _find(manager, request.uri)
+        version = find_version(manager, request.uri)
         manager.allow(Verb.PREFETCH, version.type, version.name)
 
         def work(report: OnProgress) -> Progress:
@@ -155,7 +155,7 @@ class Cache(CacheServicer):
 
     def Evict(self, request: pb.EvictRequest, context: grpc.ServicerContext) -> pb.EvictResponse:
         manager = self._as(context)
-        version = _find(manager, request.uri)
+        version = find_version(manager, request.uri)
         manager.allow(Verb.EVICT, version.type, version.name)
         self._settle()
         return pb.EvictResponse(freed_bytes=self._residency.evict(version))
@@ -214,16 +214,6 @@ class Cache(CacheServicer):
         return partial(self._as(context).may, Verb.READ)
 
 
-def _find(manager: LocalManager, uri: str) -> Version:
-    parsed = parse_uri(uri)
-    if isinstance(parsed, FilePath):
-        raise InvalidArgument(
-            f"{uri} is a plain file; the cache serves versions of resources: alluxio://TYPE/NAME, with two slashes"
-        )
-    selector = None if isinstance(parsed.selector, Active) else str(parsed.selector)
-    return manager.find_version(parsed.type, parsed.name, selector)
-
-
 def _resident(version: ResidentVersion) -> pb.ResidentVersion:
     return pb.ResidentVersion(
         type=version.type,
@@ -254,6 +244,7 @@ def _disk(disk: DiskStatistics) -> pb.DiskStatistics:
         misses=disk.misses,
         dropped_writes=disk.dropped_writes,
         corrupt=disk.corrupt,
+        mapped_bytes=disk.mapped_bytes,
     )
 
 

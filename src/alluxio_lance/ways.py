@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["CacheShare", "DiskStatistics", "Explanation", "FileWay", "Way", "bytes_by_way"]
+__all__ = ["CacheShare", "DiskStatistics", "Explanation", "FileWay", "Way", "all_blocks", "bytes_by_way"]
 
 
 class Way(StrEnum):
@@ -72,6 +72,8 @@ class DiskStatistics:
     """Columns that were not kept: the disk could not keep up or failed, or they are larger than the budget."""
     corrupt: int
     """Columns that were found there with other bytes than were written, and thrown away."""
+    mapped_bytes: int = 0
+    """Files of these that are open to be read in place of shared memory now; the page cache holds what is read of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +84,15 @@ class Explanation:
     """Sorted by path."""
     share: CacheShare | None
     """None: there is no cache between."""
+
+
+def all_blocks(files: Iterable[FileWay]) -> bool:
+    """Tell whether files are all read from blocks of a worker on this node; False for none.
+
+    No byte of such a file is read before the file's hash was found to be the one in the catalog.
+    """
+    ways = {file.way for file in files}
+    return bool(ways) and ways <= {Way.SHORT_CIRCUIT, Way.JOINED}
 
 
 def bytes_by_way(files: Iterable[FileWay]) -> Mapping[Way, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import resource
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -48,9 +49,12 @@ def find_near(address: AlluxioAddress, namespace: Namespace, folder: str, paths:
         When Alluxio does not answer.
     """
     wanted = list(paths)
-    statuses = _statuses(namespace, folder, wanted)
+    # The worker is asked while the master lists: every load of a version waits for both.
+    with ThreadPoolExecutor(1, "alluxio-lance-worker") as pool:
+        finding = pool.submit(LocalBlocks.find, address)
+        statuses = _statuses(namespace, folder, wanted)
     try:
-        blocks = LocalBlocks.find(address)
+        blocks = finding.result()
     except NotHere as reason:
         return {path: _far(statuses.get(path), str(reason)) for path in wanted}
     spare = _spare_descriptors()

@@ -11,6 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from blake3 import blake3
+
 from alluxio_lance.storage.local import LocalRoot
 
 __all__ = ["TABLE", "View"]
@@ -28,17 +30,24 @@ class View:
     It is locked while its process lives. The next view in the same place removes those whose processes were killed:
     some links and a manifest, no data.
 
+    Parameters
+    ----------
+    above
+        Where it is made.
+    hash_threads
+        As of `LocalRoot`.
+
     Raises
     ------
     OSError
         When it cannot be made.
     """
 
-    def __init__(self, above: Path) -> None:
+    def __init__(self, above: Path, *, hash_threads: int = blake3.AUTO) -> None:
         above.mkdir(parents=True, exist_ok=True, mode=0o700)
         _clear_leftovers(above)
         self._folder, self._lock = _make(above)
-        self.root = LocalRoot(self._folder)
+        self.root = LocalRoot(self._folder, hash_threads=hash_threads)
 
     @property
     def uri(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -12,13 +12,13 @@ from alluxio_lance.storage.faults import lance_faults
 from alluxio_lance.storage.fragments import fragment_files
 from alluxio_lance.storage.lines import line_of
 from alluxio_lance.storage.opening import open_version
-from alluxio_lance.storage.patience import PATIENCE, within
+from alluxio_lance.storage.patience import PATIENCE, Pump, within
 from alluxio_lance.storage.place import Place
 from alluxio_lance.storage.reading import LanceTableReader
 from alluxio_lance.storage.scanning import PlainRows
 from alluxio_lance.storage.views.rows import NearRows
 from alluxio_lance.storage.views.survey import Survey
-from alluxio_lance.storage.views.table import Table
+from alluxio_lance.storage.views.table import Manifest, Table
 from alluxio_lance.ways import Explanation, FileWay, Way
 
 __all__ = ["explain", "open_nearest"]
@@ -58,13 +58,18 @@ def open_nearest(
         return LanceTableReader(dataset, where, plain)
 
     def opened() -> LanceTableReader:
-        table = _table(place, location, version, known or {})
-        survey = Survey(table, known or {}, views)
-        try:
-            return LanceTableReader(table.dataset, where, NearRows(table, survey, known or {}, views, patience))
-        except BaseException:
-            survey.close()
-            raise
+        # The manifest is fetched while the version is opened: a load waits for every request that is made in turn.
+        # Without a hash nothing will be near, and it is not wanted.
+        manifests = _manifests(place, location, version) if known else iter(())
+        with closing(Pump(patience, where, lambda: manifests)) as coming:
+            table = _table(place, location, version, known or {})
+            survey = Survey(table, known or {}, views)
+            try:
+                rows = NearRows(table, survey, known or {}, views, patience, lambda: next(coming))
+                return LanceTableReader(table.dataset, where, rows)
+            except BaseException:
+                survey.close()
+                raise
 
     return within(patience, where, opened)
 
@@ -78,6 +83,11 @@ def explain(place: Place, location: str, version: int, known: Mapping[str, Store
         When the table or version does not exist.
     """
     return Explanation(files=_look(place, location, version, known, views), share=share(place, location, version))
+
+
+def _manifests(place: Place, location: str, version: int) -> Iterator[Manifest]:
+    """Read the one manifest when it is asked for."""
+    yield Manifest.read(place, line_of(location), version)
 
 
 def _look(

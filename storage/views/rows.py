@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Final
@@ -44,10 +44,18 @@ class NearRows:
         The folder in which views are made.
     patience
         Seconds without a batch of the endpoint after which it counts as hanging.
+    manifest
+        Gives the manifest, which views begin with; asked only when something is near.
     """
 
     def __init__(
-        self, table: Table, survey: Survey, known: Mapping[str, StoredFile], views: Path, patience: float
+        self,
+        table: Table,
+        survey: Survey,
+        known: Mapping[str, StoredFile],
+        views: Path,
+        patience: float,
+        manifest: Callable[[], Manifest],
     ) -> None:
         self._table = table
         self._survey = survey
@@ -55,17 +63,17 @@ class NearRows:
         self._views = views
         self._patience = patience
         self._checked: set[str] = set()
-        self._manifest = self._read_manifest()
+        self._manifest = self._read_manifest(manifest)
         self._lock = threading.Lock()
         self._streams = 0
         self._closed = False
 
-    def _read_manifest(self) -> Manifest | None:
+    def _read_manifest(self, manifest: Callable[[], Manifest]) -> Manifest | None:
         """Read it now: what was near when the version was opened can be read even when the table goes."""
         if not self._survey.blocks:
             return None
         try:
-            return self._table.manifest()
+            return manifest()
         except AlluxioLanceError as error:
             self._give_up(f"no view can be made without its manifest: {error}")
             return None
@@ -155,6 +163,8 @@ class NearRows:
     def _far(self, piece: Piece, shape: Shape, span: Span) -> Iterator[pa.RecordBatch]:
         """Read rows of a piece through the endpoint."""
         table = self._table
+        if self._survey.is_called_near(piece.paths):
+            self._survey.fall_back(piece.paths, piece.paths[0], "the reader was closed before it was read")
         for path in self._survey.damaged.intersection(piece.paths):
             mend(table.place, table.line.root, path, self._known.get(path))
             self._survey.damaged.discard(path)

@@ -6,16 +6,19 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from alluxio_lance.lifecycle.ports import StoredFile
 from alluxio_lance.storage.views.joining import room_for
 from alluxio_lance.storage.views.table import Table
 from alluxio_lance.ways import FileWay, Way
 
-__all__ = ["Survey"]
+__all__ = ["AHEAD", "Survey"]
 
-_AT_ONCE = 2
-"""Fragments whose joined files exist at the same time: the one that is read, and the next."""
+AHEAD: Final = min(4, max(2, os.cpu_count() or 1))
+"""Pieces that are made ready at the same time, ahead of the one that is read."""
+_AT_ONCE: Final = AHEAD + 1
+"""Fragments whose joined files exist at the same time: the one that is read, and those ahead."""
 
 
 class Survey:
@@ -95,6 +98,10 @@ class Survey:
     def is_near(self, paths: Sequence[str]) -> bool:
         """Tell whether files are all read from blocks of this node."""
         return bool(paths) and all(self.blocks.get(path) and self.ways[path].way is not Way.ENDPOINT for path in paths)
+
+    def is_called_near(self, paths: Sequence[str]) -> bool:
+        """Tell whether `ways` says of files that they are read from this node, open or not."""
+        return any(self.ways[path].way is not Way.ENDPOINT for path in paths)
 
     def fall_back(self, paths: Sequence[str], wrong: str, why: str) -> None:
         """Note that a fragment that was near is read through the endpoint after all, because of one of its files."""

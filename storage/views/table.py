@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
 import lance
 
@@ -26,6 +26,18 @@ class Manifest:
     """Relative to the line's own table."""
     data: bytes
 
+    @classmethod
+    def read(cls, place: Place, line: Line, version: int) -> Self:
+        """Read what a view of a version begins with; the version need not be open for it.
+
+        Raises
+        ------
+        AlluxioLanceError
+            When it cannot be read, or has another name than Lance gives to new ones.
+        """
+        path = f"_versions/{_NEWEST - version:020d}.manifest"
+        return cls(path, b"".join(place.chunks(line.root, f"{line.prefix}{path}")))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
@@ -40,14 +52,3 @@ class Table:
     """The bytes of these files, by path; of others too."""
     where: str
     """Names it in errors."""
-
-    def manifest(self) -> Manifest:
-        """Read what a view of it begins with.
-
-        Raises
-        ------
-        AlluxioLanceError
-            When it cannot be read, or has another name than Lance gives to new ones.
-        """
-        path = f"_versions/{_NEWEST - self.dataset.version:020d}.manifest"
-        return Manifest(path, b"".join(self.place.chunks(self.line.root, f"{self.line.prefix}{path}")))

@@ -1,4 +1,4 @@
-"""A view with the table open in it, in which the next piece is made ready while one is read."""
+"""A view with the table open in it, in which the next pieces are made ready while one is read."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Self
 
 import lance
 import pyarrow as pa
+from blake3 import blake3
 
 from alluxio_lance.errors import Corrupt
 from alluxio_lance.lifecycle.ports import StoredFile
@@ -19,6 +20,7 @@ from alluxio_lance.storage.scanning import Shape, Span, scan
 from alluxio_lance.storage.views.folder import View
 from alluxio_lance.storage.views.pieces import Piece
 from alluxio_lance.storage.views.preparing import Fault, Preparation
+from alluxio_lance.storage.views.survey import AHEAD
 from alluxio_lance.storage.views.table import Manifest, Table
 
 __all__ = ["Window"]
@@ -54,7 +56,8 @@ class Window:
         pieces: Sequence[Piece],
         checked: set[str],
     ) -> None:
-        self._view = View(views)
+        # Pieces are hashed side by side, each by one thread. A piece that is all alone has all processors.
+        self._view = View(views, hash_threads=1 if len(pieces) > 1 else blake3.AUTO)
         self._where = f"the blocks on this node of {table.where}"
         try:
             self._dataset = self._open(table, manifest)
@@ -62,10 +65,11 @@ class Window:
             self._view.close()
             raise
         self._preparation = Preparation(self._view, table.line.prefix, views, blocks, known, checked)
-        self._pool = ThreadPoolExecutor(1, "alluxio-lance-check")
+        self._pool = ThreadPoolExecutor(AHEAD, "alluxio-lance-check")
         self._coming = iter(pieces)
         self._ready: dict[Piece, Future[list[Fault]]] = {}
-        self._begin_next()
+        for _ in range(AHEAD):
+            self._begin_next()
 
     def _open(self, table: Table, manifest: Manifest) -> lance.LanceDataset:
         self._view.put(manifest.path, manifest.data)
@@ -83,7 +87,7 @@ class Window:
             self._ready[piece] = self._pool.submit(self._preparation.prepare, piece.paths)
 
     def prepare(self, piece: Piece) -> list[Fault]:
-        """Wait until a piece is ready, begin with the one behind it, and return what cannot be used of it."""
+        """Wait until a piece is ready, begin with a later one, and return what cannot be used of it."""
         ready = self._ready.pop(piece)
         self._begin_next()
         return ready.result()

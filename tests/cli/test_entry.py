@@ -54,7 +54,7 @@ def test_a_full_disk_is_no_fault_of_ours(system, process):
 
 def test_ctrl_c_shows_no_trace_while_modules_load(tmp_path):
     """The signal comes in the middle of an import; nobody reads a trace of ours for it."""
-    (tmp_path / "typer.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    (tmp_path / "typer.py").write_text("import signal, time\nsignal.raise_signal(signal.SIGINT)\ntime.sleep(60)\n")
     code = "from alluxio_lance.cli.entry import main; main()"
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     done = subprocess.run(

@@ -399,7 +399,14 @@ def test_the_cache_shows_ways_and_disk(width):
         cached_percent=73,
     )
     disk = DiskStatistics(
-        budget_bytes=1 << 30, used_bytes=1 << 29, columns=12, hits=3, misses=9, dropped_writes=1, corrupt=2
+        budget_bytes=1 << 30,
+        used_bytes=1 << 29,
+        columns=12,
+        hits=3,
+        misses=9,
+        dropped_writes=1,
+        corrupt=2,
+        mapped_bytes=3 << 20,
     )
     found = CacheStatistics(
         budget_bytes=2 << 30,
@@ -419,7 +426,7 @@ def test_the_cache_shows_ways_and_disk(width):
     assert max(map(len, text.splitlines())) <= width
     flowed = " ".join(text.split())
     assert "512.0 MiB of 1.0 GiB on disk (50%)" in flowed
-    assert "12 columns kept, 3 found there, 9 not found, 1 not kept, 2 corrupt" in flowed
+    assert "12 columns kept, 3 found there, 9 not found, 1 not kept, 2 corrupt, 3.0 MiB mapped now" in flowed
     for part in ("disk 1.0 MiB (1%)", "short-circuit 512.0 MiB (50%)", "endpoint 512.0 MiB (50%)", "73%", "2.5 s"):
         assert part in flowed
     record = cache_record(found)

@@ -25,9 +25,9 @@ def test_a_watch_calls_back_with_each_change(node):
     told: queue.Queue[Activated] = queue.Queue()
     with Watch(node.address, "datasets", "follow/each", first.version, told.put):
         second = node.update("follow/each", ONE)
-        assert told.get(timeout=10) == Activated("1.1.0", second.version)
+        assert told.get(timeout=60) == Activated("1.1.0", second.version)
         node.call(lambda manager: manager.rollback_resource("datasets", "follow/each"))
-        assert told.get(timeout=10) == Activated("1.0.0", 1)
+        assert told.get(timeout=60) == Activated("1.0.0", 1)
     assert told.empty()
 
 
@@ -37,7 +37,7 @@ def test_a_watch_tells_at_once_what_was_missed(node):
     second = node.update("follow/late", ONE)
     told: queue.Queue[Activated] = queue.Queue()
     with Watch(node.address, "datasets", "follow/late", 1, told.put):
-        assert told.get(timeout=10).version == second.version
+        assert told.get(timeout=60).version == second.version
 
 
 def test_a_watch_goes_on_after_a_failing_callback(node, caplog):
@@ -52,7 +52,7 @@ def test_a_watch_goes_on_after_a_failing_callback(node, caplog):
     with Watch(node.address, "datasets", "follow/fail", 1, callback):
         for _ in range(2):
             node.update("follow/fail", ONE)
-            told.get(timeout=10)
+            told.get(timeout=60)
     assert caplog.text.count("ValueError: mine") == 2
 
 
@@ -64,7 +64,7 @@ def test_a_watch_survives_the_sidecar(own_node):
         own_node.kill()
         own_node.start()
         second = own_node.update("x", ONE)
-        assert told.get(timeout=10).version == second.version
+        assert told.get(timeout=60).version == second.version
         own_node.kill()
     watch.close()
 
@@ -81,7 +81,7 @@ def test_a_watch_may_be_closed_from_its_callback(node):
         done.put(None)
 
     watches.put(Watch(node.address, "datasets", "follow/close", 1, callback))
-    done.get(timeout=10)
+    done.get(timeout=60)
 
 
 def test_a_watch_keeps_its_descriptor_until_its_thread_has_ended(node, monkeypatch):

@@ -1,5 +1,6 @@
 """A writer that stands still for longer than its lock holds, and comes back when another one was there."""
 
+import os
 import signal
 import sqlite3
 import subprocess
@@ -38,6 +39,8 @@ def stop_outside_of_a_transaction(child, database):
     """Stop a process; SQLite lets nobody else write while its heartbeat stands in the middle of a transaction."""
     while True:
         child.send_signal(signal.SIGSTOP)
+        # Its threads may go on for a moment, and one of them into a transaction.
+        os.waitid(os.P_PID, child.pid, os.WSTOPPED)
         try:
             with closing(sqlite3.connect(database, timeout=0)) as connection:
                 connection.execute("BEGIN IMMEDIATE")

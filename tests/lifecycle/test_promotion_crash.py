@@ -24,7 +24,6 @@ WAITING, DENIED, DONE = PromotionState.WAITING, PromotionState.DENIED, Promotion
 CASES = [
     # rules, what, verb, step, how it stands, the newest promotion to production or active
     ("", "promote", "promote", "begun", BEFORE, None),
-    ("", "promote", "promote", "judged", BEFORE, None),
     ("", "promote", "promote", "committed", MOVED, DONE),
     (IMPOSSIBLE, "promote", "promote", "judged", BEFORE, None),
     (IMPOSSIBLE, "promote", "promote", "kept", BEFORE, DENIED),
@@ -38,7 +37,7 @@ CASES = [
     (APPROVAL, "reject", "reject", "begun", BEFORE, WAITING),
     (APPROVAL, "reject", "reject", "committed", BEFORE, DENIED),
     (IMPOSSIBLE, "activate", "activate", "kept", BEFORE, DENIED),
-    ("", "activate", "activate", "judged", BEFORE, None),
+    ("", "activate", "activate", "begun", BEFORE, None),
     ("", "activate", "activate", "committed", POINTED, None),
     ("", "rollback", "rollback", "begun", BEFORE, None),
     ("", "rollback", "rollback", "committed", MOVED, None),

@@ -240,3 +240,22 @@ ENTRY = st.fixed_dictionaries(
 def test_no_description_makes_it_fail_otherwise(head, data):
     """Fuzz: descriptions of tensors of which each part may be anything."""
     check(made(head, data))
+
+
+@pytest.mark.parametrize("spaces", [0, 1, 8191, 8192, 8193, 16_384, 3 << 20])
+def test_any_number_of_spaces_behind_the_head(spaces):
+    """On reserved huge pages there are megabytes of them; they are not part of it."""
+    specs = [TensorSpec(name="a b  ", dtype="U8", shape=(3,))]
+    text = make_head(specs).raw[8:].rstrip(b" ") + b" " * spaces
+    file = len(text).to_bytes(8, "little") + text + b"abc"
+    for start in (file, memoryview(file)):
+        head = parse_head(start, len(file), "it")
+        assert head.data == len(file) - 3
+        assert [(name, placed.offset) for name, placed in head.tensors.items()] == [("a b  ", head.data)]
+
+
+def test_a_head_of_spaces_is_none():
+    """However many there are."""
+    file = (1 << 20).to_bytes(8, "little") + b" " * (1 << 20)
+    with pytest.raises(InvalidArgument, match="its head is no JSON"):
+        parse_head(file, len(file), "it")

@@ -670,6 +670,7 @@ class DiskStatistics(_message.Message):
     MISSES_FIELD_NUMBER: _builtins.int
     DROPPED_WRITES_FIELD_NUMBER: _builtins.int
     CORRUPT_FIELD_NUMBER: _builtins.int
+    MAPPED_BYTES_FIELD_NUMBER: _builtins.int
     budget_bytes: _builtins.int
     """Bytes that it may keep; 0: it keeps none."""
     used_bytes: _builtins.int
@@ -684,6 +685,8 @@ class DiskStatistics(_message.Message):
     """Columns that were not kept, since the start: the disk could not keep up or failed, or they are too large."""
     corrupt: _builtins.int
     """Columns that were found with other bytes than were written, and thrown away, since the start."""
+    mapped_bytes: _builtins.int
+    """Bytes of files of these that are open to be read in place of shared memory now."""
     def __init__(
         self,
         *,
@@ -694,10 +697,11 @@ class DiskStatistics(_message.Message):
         misses: _builtins.int = ...,
         dropped_writes: _builtins.int = ...,
         corrupt: _builtins.int = ...,
+        mapped_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget_bytes", b"budget_bytes", "columns", b"columns", "corrupt", b"corrupt", "dropped_writes", b"dropped_writes", "hits", b"hits", "misses", b"misses", "used_bytes", b"used_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget_bytes", b"budget_bytes", "columns", b"columns", "corrupt", b"corrupt", "dropped_writes", b"dropped_writes", "hits", b"hits", "mapped_bytes", b"mapped_bytes", "misses", b"misses", "used_bytes", b"used_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

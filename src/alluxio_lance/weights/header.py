@@ -24,6 +24,7 @@ ALIGNMENT: Final = 64
 _LENGTH_BYTES: Final = 8
 _LONGEST: Final = 100_000_000
 """Bytes of JSON that readers of the format accept."""
+_SPACES: Final = b" " * (8 << 10)
 _LONGEST_NUMBER: Final = 20
 """Digits of the largest number of 64 bits."""
 
@@ -165,13 +166,15 @@ def parse_head(start: bytes | memoryview, length: int, what: str) -> FileHead:
     return FileHead(b"", {placed.spec.name: placed for placed in tensors}, metadata, data, length)
 
 
-def _without_padding(text: bytes) -> bytes:
-    """Cut off the spaces at the end: on reserved huge pages they are megabytes, and JSON's parser and rstrip are slow there."""
-    end = text.rfind(b"}") + 1
-    return text[:end] if text[end:] == b" " * (len(text) - end) else text
+def _without_padding(text: memoryview) -> bytes:
+    """Copy what comes before the spaces at the end: on reserved huge pages these are megabytes, too many to copy or parse."""
+    end = len(text)
+    while end >= len(_SPACES) and bytes(text[end - len(_SPACES) : end]) == _SPACES:
+        end -= len(_SPACES)
+    return bytes(text[:end]).rstrip(b" ")
 
 
-def _text(start: bytes | memoryview, length: int, what: str) -> bytes:
+def _text(start: bytes | memoryview, length: int, what: str) -> memoryview:
     if length < _LENGTH_BYTES or len(start) < _LENGTH_BYTES:
         raise InvalidArgument(f"{what} is no safetensors file: it has {length} bytes, and its head alone would have 8")
     size = int.from_bytes(start[:_LENGTH_BYTES], "little")
@@ -181,7 +184,7 @@ def _text(start: bytes | memoryview, length: int, what: str) -> bytes:
         )
     if len(start) < _LENGTH_BYTES + size:
         raise InvalidArgument(f"{what} was read to byte {len(start)} only, and its head ends at {_LENGTH_BYTES + size}")
-    return bytes(start[_LENGTH_BYTES : _LENGTH_BYTES + size])
+    return memoryview(start)[_LENGTH_BYTES : _LENGTH_BYTES + size]
 
 
 def _offset(digits: str) -> int:

@@ -5,9 +5,11 @@ The windows here are lists of row numbers, so that it can be seen what is held; 
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ import pytest
 from alluxio_lance.client.epochs.cursor import Cursor, resident_cursor, streamed_cursor
 from alluxio_lance.client.epochs.plan import EpochPlan
 from alluxio_lance.client.epochs.share import Share
+from alluxio_lance.client.fixed import FixedColumn
 from alluxio_lance.errors import Unavailable
 
 UNIT = 10
@@ -22,6 +25,8 @@ UNIT = 10
 
 class Held:
     """Stands for the table of a window: it knows its rows and whether it is held."""
+
+    columns: ClassVar[dict[str, object]] = {}
 
     def __init__(self, source: Source, rows: np.ndarray) -> None:
         self.source, self.numbers = source, rows
@@ -221,3 +226,31 @@ def test_in_memory_any_plan_can_be_followed(shuffle):
     found = read(resident_cursor(the_plan, Whole()), batches(7))  # type: ignore[arg-type]
     wanted = [the_plan.row_numbers(window, the_plan.order(window)) for window in the_plan.windows]
     assert [row for batch in found for row in batch] == np.concatenate(wanted).tolist()
+
+
+def test_a_disk_that_fails_is_told_and_not_met_by_touching_its_pages():
+    """The window is let go with the cursor."""
+
+    class Failing(FixedColumn):
+        def __init__(self):
+            self.layout = SimpleNamespace(name="image")
+
+        def populate(self):
+            raise OSError(errno.EFAULT, "cannot read 4096 bytes in")
+
+    source = Source(4 * UNIT)
+    plan = EpochPlan("ab" * 32, 4 * UNIT, UNIT, 2, True, 0, 0)
+    cursor = streamed_cursor(plan, source, patience=None)
+    window = source.window
+
+    def failing(units):
+        held = window(units)
+        held.columns = {"image": Failing()}
+        held.layout = SimpleNamespace(uri="alluxio://datasets/x@v1")
+        return held
+
+    source.window = failing
+    with pytest.raises(Unavailable, match=r"column image of alluxio://datasets/x@v1 cannot be read.*disk_dir"):
+        next(cursor.pieces(np.arange(3)))
+    cursor.close()
+    assert not source.held

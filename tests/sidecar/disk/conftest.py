@@ -88,8 +88,8 @@ def open_tier(tmp_path) -> Callable[..., DiskTier]:
     """Open the tier of this test, once more after it was closed; all are closed in the end."""
     opened: list[DiskTier] = []
 
-    def open(budget: int = 1 << 30, path: Path = tmp_path / "disk") -> DiskTier:
-        tier = DiskTier.open(path, lambda _: budget)
+    def open(budget: int = 1 << 30, path: Path = tmp_path / "disk", **options) -> DiskTier:
+        tier = DiskTier.open(path, lambda _: budget, **options)
         opened.append(tier)
         return tier
 

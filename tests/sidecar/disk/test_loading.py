@@ -11,7 +11,7 @@ from alluxio_lance.layout import Pages
 from alluxio_lance.sidecar.loading import Loading, Wish
 from alluxio_lance.sidecar.reading import StoredVersions
 from alluxio_lance.values import State
-from alluxio_lance.ways import CacheShare, Way
+from alluxio_lance.ways import CacheShare, FileWay, Way
 
 
 @dataclass
@@ -102,8 +102,32 @@ def test_a_cache_that_fails_is_no_failure(load, everything, table, warms, failur
     on_disk = sum(segment.length for segment in loaded.columns[0].column.segments)
     assert loaded.ways == {Way.LOCAL: table.nbytes, Way.DISK: on_disk}
     assert loaded.cached_percent == percent
-    assert everything.reader.closed == 1
+    assert everything.reader.closed == everything.calls.count("open")
     assert everything.reader.asked == [["t"]]
+
+
+@pytest.mark.parametrize(("way", "stays"), [(Way.SHORT_CIRCUIT, True), (Way.JOINED, True), (Way.SHORT_CIRCUIT, False)])
+def test_a_cache_whose_worker_on_this_node_has_all_is_not_asked(load, everything, monkeypatch, way, stays):
+    """What it has is known then; when a file was read through the endpoint in the end, it is asked as ever."""
+    ways = [way]
+
+    def batches(*arguments, **options):
+        ways[:] = [way if stays else Way.ENDPOINT]
+        return type(everything.reader).batches(everything.reader, *arguments, **options)
+
+    files = property(lambda _: tuple(FileWay(path="a", bytes=8, way=each, why="it is a test") for each in ways))
+    monkeypatch.setattr(type(everything.reader), "ways", files)
+    monkeypatch.setattr(everything.reader, "batches", batches, raising=False)
+    loaded = load()
+    assert loaded.cached_percent == (100 if stays else 50)
+    asked = [call for call in everything.calls if call in {"warm", "share", "open"}]
+    assert asked == (["open"] if stays else ["open", "share"])
+
+
+def test_what_was_warmed_is_opened_again(load, everything):
+    """It may be near now; the first reader is closed."""
+    assert load().cached_percent == 75
+    assert [call for call in everything.calls if call in {"warm", "share", "open"}] == ["open", "warm", "open"]
 
 
 @pytest.mark.parametrize(

@@ -121,6 +121,7 @@ def test_a_corrupt_column_is_read_from_the_store(house):
         until(lambda: node.disk.statistics().columns == 2)
         node.residency.evict(version)
         for folder in house.kept():
+            (folder / "0.arrow").chmod(0o600)
             (folder / "0.arrow").write_bytes(bytes((folder / "0.arrow").stat().st_size))
         assert _read(node, version).equals(TABLE)
         assert list(_resident(node).ways) == [Way.LOCAL]

@@ -109,10 +109,12 @@ def test_huge_pages_come_back_as_such_or_as_small_ones(versions, open_tier, read
 def _flip(path):
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
+    path.chmod(0o600)
     path.write_bytes(data)
 
 
 def _cut(path):
+    path.chmod(0o600)
     os.truncate(path, path.stat().st_size - 1)
 
 

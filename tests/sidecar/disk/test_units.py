@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +16,7 @@ from alluxio_lance.errors import Unavailable
 from alluxio_lance.sidecar import units
 from alluxio_lance.sidecar.budget import Budget
 from alluxio_lance.sidecar.claim import Asker
+from alluxio_lance.sidecar.disk import mapping
 from alluxio_lance.sidecar.loading import Loading
 from alluxio_lance.sidecar.residency import Residency
 
@@ -66,8 +69,8 @@ def node(monkeypatch, table, table_double, open_tier, make_version):
     store = Store(table, table_double)
     made = []
 
-    def make():
-        tier = open_tier()
+    def make(**options):
+        tier = open_tier(**options)
         residency = Residency(Loading(store, tier), Budget(1 << 30, available=lambda: 1 << 40))
         made.append(residency)
         # All bytes are those of the first column: the others are cut where that is.
@@ -92,12 +95,27 @@ def _window(residency, version, numbers, columns=None):
     return layout, content
 
 
+def _spoil(path: Path) -> None:
+    """Change a byte, and set back the time of the change."""
+    before = path.stat()
+    content = bytearray(path.read_bytes())
+    content[5000] ^= 1
+    path.chmod(0o600)
+    path.write_bytes(content)
+    path.chmod(0o400)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def _files(folder: Path) -> set[int]:
+    return {path.stat().st_ino for path in folder.glob("*/0.arrow")}
+
+
 def _content(fd: int) -> bytes:
     return Path(f"/proc/self/fd/{fd}").read_bytes()
 
 
 def test_units_come_back_without_the_store(node, open_tier):
-    """After a restart, in other windows, with the same bytes and sealed anew; the seed is printed."""
+    """After a restart, in other windows, with the same bytes and nothing written into them; the seed is printed."""
     seed = random.randrange(1 << 32)
     print("seed", seed)  # noqa: T201 - shown when it fails
     residency, tier, store, version = node()
@@ -114,7 +132,8 @@ def test_units_come_back_without_the_store(node, open_tier):
     assert after[0] == before[0][:2]
     assert after[1] == before[1][: 2 * 10]
     statistics = tier.statistics()
-    assert (statistics.hits, statistics.misses) == (2 * 10, 0)
+    # The unit from which the width of ``t`` was learned was opened once before.
+    assert (statistics.hits, statistics.misses) == (2 * 10 + 2, 0)
     with pytest.raises(Unavailable, match="the store is down"):
         # That lists have null items is learned from the store, once after each start.
         _window(residency, version, [0], ["l"])
@@ -145,8 +164,8 @@ def test_what_is_missing_comes_from_the_store(node):
     layout, _ = _window(residency, version, [0, 1, 2, 3], ["x", "t"])
     assert [len(column.segments) for column in layout] == [4, 4]
     assert store.opened == opened + 1
-    # What rows of ``t`` take was measured with the first unit, too.
-    assert tier.statistics().hits == 5
+    # What rows of ``t`` take was measured with the first unit, too, and then both its columns were opened again.
+    assert tier.statistics().hits == 7
 
 
 def test_a_corrupt_unit_goes(node, folder):
@@ -156,9 +175,7 @@ def test_a_corrupt_unit_goes(node, folder):
     assert tier.settle()
     residency.evict(version)
     (first, *_) = sorted(folder.glob("*/0.arrow"))
-    content = bytearray(first.read_bytes())
-    content[5000] ^= 1
-    first.write_bytes(content)
+    _spoil(first)
     assert _window(residency, version, [0, 1], ["x"]) == before
     assert (tier.statistics().corrupt, store.opened) == (1, 2)
 
@@ -172,3 +189,113 @@ def test_a_unit_that_leaves_memory_is_not_waited_for(node):
     assert tier.settle()
     statistics = tier.statistics()
     assert statistics.columns + statistics.dropped_writes == 10
+
+
+def test_files_are_handed_out_in_place_of_memory(node, folder):
+    """Read only, at no cost of the budget, and readable after the tier has given them up."""
+    residency, tier, _, version = node()
+    before = _window(residency, version, [0, 1, 2], ["x"])
+    assert tier.settle()
+    residency.evict(version)
+    stream = residency.windows.open(version, ["x"], ME)
+    hold = residency.windows.hold(stream, [0, 1, 2], ME)
+    assert {os.fstat(fd).st_ino for fd in hold.descriptors} == _files(folder)
+    assert {fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE for fd in hold.descriptors} == {os.O_RDONLY}
+    assert {os.fstat(fd).st_mode & 0o777 for fd in hold.descriptors} == {0o400}
+    statistics = residency.statistics()
+    assert statistics.used_bytes == 0
+    assert statistics.disk.mapped_bytes == sum(os.fstat(fd).st_size for fd in hold.descriptors)
+    tier.keep_only((version.type, version.name), [])
+    assert not _files(folder)
+    assert [_content(fd) for fd in hold.descriptors] == before[1]
+    hold.release()
+    assert residency.statistics().disk.mapped_bytes == 0
+    stream.release()
+
+
+def test_a_file_is_checked_once_in_each_run(node, open_tier, monkeypatch):
+    """One that this run has written not at all, since what was written was hashed."""
+    read = mapping.read_piece
+    checked = []
+    monkeypatch.setattr(mapping, "read_piece", lambda file, *rest: checked.append(file) or read(file, *rest))
+    residency, tier, _, version = node()
+    _window(residency, version, [0, 1], ["x"])
+    assert tier.settle()
+    residency.evict(version)
+    _window(residency, version, [0, 1], ["x"])
+    assert not checked
+    residency.close()
+    tier.close()
+    residency, tier, store, version = node()
+    store.down = True
+    _window(residency, version, [0, 1], ["x"])
+    assert len(checked) == 2
+    _window(residency, version, [1, 0], ["x"])
+    assert len(checked) == 2
+
+
+def test_a_file_that_was_written_to_later_is_checked_again(node, folder):
+    """Whoever did that has not the say about its time of change; the unit comes from the store."""
+    residency, tier, store, version = node()
+    before = _window(residency, version, [0, 1], ["x"])
+    assert tier.settle()
+    residency.evict(version)
+    assert _window(residency, version, [0, 1], ["x"]) == before
+    _spoil(min(folder.glob("*/0.arrow")))
+    assert _window(residency, version, [0, 1], ["x"]) == before
+    assert (tier.statistics().corrupt, store.opened) == (1, 2)
+
+
+def test_units_are_copied_into_memory_where_that_is_wanted(node, folder):
+    """Sealed, and counted in the budget."""
+    residency, tier, _, version = node(maps_units=False)
+    before = _window(residency, version, [0, 1], ["x"])
+    assert tier.settle()
+    residency.evict(version)
+    stream = residency.windows.open(version, ["x"], ME)
+    hold = residency.windows.hold(stream, [0, 1], ME)
+    assert all(fcntl.fcntl(fd, fcntl.F_GET_SEALS) & fcntl.F_SEAL_WRITE for fd in hold.descriptors)
+    assert not {os.fstat(fd).st_ino for fd in hold.descriptors} & _files(folder)
+    assert [_content(fd) for fd in hold.descriptors] == before[1]
+    statistics = residency.statistics()
+    assert (statistics.used_bytes > 0, statistics.disk.mapped_bytes, tier.statistics().hits) == (True, 0, 2)
+    hold.release()
+    stream.release()
+
+
+def test_files_that_were_asked_for_ahead_stay_open_until_nobody_wants_them(node):
+    """Otherwise one that the tier gives up would take its room on."""
+    residency, tier, _, version = node()
+    _window(residency, version, [0, 1], ["x"])
+    assert tier.settle()
+    residency.evict(version)
+    stream = residency.windows.open(version, ["x"], ME)
+    residency.windows.ahead(stream, [0, 1], ME)
+    assert residency.statistics().disk.mapped_bytes > 0
+    residency.windows.forget(ME.owner)
+    assert residency.statistics().disk.mapped_bytes == 0
+    stream.release()
+
+
+def test_a_load_that_nobody_wants_any_more_closes_the_files(node, monkeypatch):
+    """While they are checked."""
+    residency, tier, _, version = node()
+    _window(residency, version, [0, 1], ["x"])
+    assert tier.settle()
+    residency.close()
+    tier.close()
+    residency, tier, _, version = node()
+    there = len(list(Path("/proc/self/fd").iterdir()))
+    here = [True]
+    asker = Asker("you", "process you", lambda: here[0])
+    stream = residency.windows.open(version, ["x"], ME)
+
+    def leave(file, *rest):
+        here[0] = False
+        return 1
+
+    monkeypatch.setattr(mapping, "read_piece", leave)
+    with pytest.raises(Unavailable, match="was cancelled"):
+        residency.windows.hold(stream, [0, 1], asker)
+    assert len(list(Path("/proc/self/fd").iterdir())) == there
+    stream.release()

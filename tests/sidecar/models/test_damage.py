@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from alluxio_lance.errors import Corrupt
+from alluxio_lance.ways import FileWay, Way
 from alluxio_lance.weights.rows import CHUNK_BYTES, MODEL_SCHEMA, Notes
 
 Rows = list[dict]
@@ -123,6 +124,46 @@ def test_a_damaged_model_is_refused(fault, rows, load, budget, memfds):
     assert refusal.value.message.startswith("models/m@v3 is damaged: ")
     assert refusal.value.message.endswith("roll back")
     assert (budget.used, memfds()) == (0, [])
+
+
+@pytest.mark.parametrize("far_from", [None, 0, 1])
+def test_pieces_are_verified_unless_their_files_were(far_from, table, load, table_double, budget, memfds):
+    """What comes from blocks of this node was verified as a file; from the batch on that does not, pieces are again.
+
+    The blocks are made up: a table in place of the store says how it is read. What blocks do is tested with real ones.
+    """
+    rows = table.to_pylist()
+    damaged = [number for number, row in enumerate(rows) if row["name"] in {"weight", "wide"}]
+    for number in damaged:
+        rows[number]["data"] = bytes([rows[number]["data"][0] ^ 1]) + rows[number]["data"][1:]
+    reader = _Falling(table_double(_table(rows), 1), damaged[0] + far_from if far_from is not None else len(rows))
+    if far_from is None:
+        load(table, reader=reader)
+        return
+    with pytest.raises(Corrupt, match="has other bytes than were registered"):
+        load(table, reader=reader)
+    assert (budget.used, memfds()) == (0, [])
+
+
+class _Falling:
+    """A reader whose rows lie in blocks of this node, and from one row on come through the endpoint."""
+
+    def __init__(self, inner, far):
+        self.inner = inner
+        self.far = far
+        self.way = Way.SHORT_CIRCUIT
+
+    @property
+    def ways(self):
+        return (FileWay(path="a", bytes=1, way=Way.JOINED, why=""), FileWay(path="b", bytes=1, way=self.way, why=""))
+
+    def batches(self, columns, *, rows=None, batch_rows=None):
+        row = (rows or (0, 0))[0]
+        for batch in self.inner.batches(columns, rows=rows, batch_rows=1):
+            if columns == ["data"] and row >= self.far:
+                self.way = Way.ENDPOINT
+            yield batch
+            row += batch.num_rows
 
 
 @pytest.mark.parametrize("more", [-1, 1])

@@ -103,6 +103,7 @@ class _Counting:
 
     def __init__(self, table, table_double) -> None:
         self.inner = table_double(table)
+        self.ways = self.inner.ways
         self.data: list[tuple[int, int]] = []
 
     def batches(self, columns, *, rows=None, batch_bytes=0, batch_rows=None):

@@ -132,6 +132,7 @@ def test_damage_on_the_disk_is_found(start, table, tmp_path):
         _until(lambda: node.disk.statistics().columns == 2)
         node.residency.evict(version)
         for path in (tmp_path / "root" / "disk").glob("*/0.arrow"):
+            path.chmod(0o600)
             path.write_bytes(bytes(path.stat().st_size))
         assert _read(node, version) == expected
         assert node.disk.statistics().corrupt == 2

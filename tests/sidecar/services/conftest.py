@@ -4,7 +4,7 @@ import json
 import os
 import socket
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -16,6 +16,8 @@ from alluxio_lance.sidecar.budget import Budget
 from alluxio_lance.sidecar.door import Door
 from alluxio_lance.sidecar.leases import Leases
 from alluxio_lance.sidecar.loading import Loading
+from alluxio_lance.sidecar.open_calls import Opened
+from alluxio_lance.sidecar.open_packets import layout_text
 from alluxio_lance.sidecar.peers import Peers
 from alluxio_lance.sidecar.residency import Residency
 from alluxio_lance.sidecar.window_calls import WindowCalls
@@ -123,6 +125,41 @@ class Announcements:
             answer(self.active.get((type, name), (None, None)))
 
 
+class Opens:
+    """What opens versions for the door; answers at once, or when the test says.
+
+    A double, since these tests are about the packets. What opens in earnest is in test_open_calls.py.
+    """
+
+    def __init__(self, leases):
+        self.leases = leases
+        self.hot = {}
+        """By URI: what holds its segments, or the refusal."""
+        self.busy = False
+        self.waiting = None
+        self.asked = []
+
+    def open(self, peer, uri, columns, answer):
+        """Answer with a lease on what is hot."""
+        if self.busy:
+            return False
+        self.asked.append((uri, columns))
+        if self.waiting is not None:
+            self.waiting.append(lambda: answer(self.answer(peer, uri)))
+        else:
+            answer(self.answer(peer, uri))
+        return True
+
+    def answer(self, peer, uri):
+        """Give a lease."""
+        found = self.hot.get(uri)
+        if found is None or isinstance(found, Exception):
+            return found
+        token = self.leases.reserve(peer, version())
+        self.leases.grant(token, found)
+        return Opened(token, layout_text(found.layout))
+
+
 @dataclass
 class House:
     """A door and what stands behind it."""
@@ -133,6 +170,7 @@ class House:
     records: Records
     announcements: Announcements
     clock: Clock
+    opens: Opens
     door: Door
     holds: list = field(default_factory=list)
 
@@ -207,6 +245,7 @@ def opened(tmp_path, **options):
     ttl = options.pop("ttl", 15.0)
     with (
         Leases(records, node="here", instance=INSTANCE, clock=clock, ttl=ttl) as leases,
+        nullcontext(Opens(leases)) as opens,
         Residency(Loading(Library()), Budget(1 << 20)) as residency,
         WindowCalls(residency.windows) as windows,
         Door(
@@ -216,12 +255,13 @@ def opened(tmp_path, **options):
             announcements=announcements,
             sees=options.pop("sees", lambda *_: None),
             windows=windows,
+            opens=opens,
             instance=INSTANCE,
             node="here",
             **options,
         ) as door,
     ):
-        yield House(address, peers, leases, records, announcements, clock, door)
+        yield House(address, peers, leases, records, announcements, clock, opens, door)
 
 
 @pytest.fixture

@@ -123,7 +123,7 @@ def test_no_room_for_a_view(rig):
 
 
 def test_a_stream_outlives_its_reader(rig):
-    """Closing a reader lets the streams under way end as they began; one that starts later needs no files."""
+    """Closing a reader lets the streams under way end as they began; one that starts later needs no files, and says so."""
     version = rig.fill(rows(), rows(ROWS), rows(2 * ROWS))
     reader = rig.store.open(LOCATION, version, rig.known)
     early, late = (reader.batches(reader.schema.names, batch_bytes=1 << 12) for _ in range(2))
@@ -131,7 +131,9 @@ def test_a_stream_outlives_its_reader(rig):
     reader.close()
     reader.close()
     assert pa.Table.from_batches([first, *early]).equals(ALL)
+    assert {way.way for way in reader.ways} == {NEAR}
     assert pa.Table.from_batches(late).equals(ALL)
+    assert {way.way for way in reader.ways} == {FAR}
 
 
 def test_two_streams_at_once(rig):
