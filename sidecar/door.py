@@ -51,6 +51,8 @@ _PAUSE: Final = 0.05
 """Seconds until the door tries again what the kernel refused for lack of descriptors."""
 _NOT_HERE: Final[Mapping[str, Any]] = {"ok": True, "lease": None, "segments": [], "more": False}
 """The answer to an open that would have to wait: gRPC does it."""
+_MOST_UNREAD: Final = 64
+"""Layouts that wait for readers who do not read; while there are as many, opens go through gRPC."""
 _SPARE: Final = 0.5
 """The share of this process' descriptors that connections may take; segments need the rest."""
 
@@ -132,6 +134,8 @@ class Door:
         self._subscribers: dict[tuple[str, str], set[Connection]] = {}
         self._crowded: set[Connection] = set()
         self._count = 0
+        self._unread = 0
+        """Opened versions whose packets are not all sent."""
         self._resume_at: float | None = None
         self._calls: deque[Callable[[], None]] = deque()
         self._ending = False
@@ -372,7 +376,8 @@ class Door:
         def answered(answer: Opened | BaseException | None) -> None:
             self._post(lambda: self._opened(connection, answer))
 
-        if self._opens.open(connection.peer, _text(request, "uri"), _names(request), answered):
+        uri, names = _text(request, "uri"), _names(request)
+        if self._unread < _MOST_UNREAD and self._opens.open(connection.peer, uri, names, answered):
             connection.waiting = True
         else:
             connection.reply(_NOT_HERE)
@@ -400,10 +405,16 @@ class Door:
             # The sidecar is shutting down.
             connection.refuse(error)
             return
+
+        def sent() -> None:
+            self._unread -= 1
+            attachment.sent()
+
+        self._unread += 1
         for record, descriptors, last in open_packets(
             opened.token, opened.layout, _ids(attachment.layout), attachment.descriptors
         ):
-            connection.reply(record, descriptors, attachment.sent if last else None)
+            connection.reply(record, descriptors, sent if last else None)
 
     def _attach(self, connection: Connection, request: Mapping[str, Any]) -> None:
         assert connection.peer is not None

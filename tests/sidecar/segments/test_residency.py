@@ -199,6 +199,25 @@ def test_an_unknown_column_is_refused_before_any_load(residency, library, events
     assert not residency.is_hot(version)
 
 
+def test_what_is_hot_is_held_without_a_load(residency, library):
+    """All columns that are wanted must be hot; then it is an open like any other, and else it is none at all."""
+    version = library.add()
+    assert residency.open_hot(version) is None
+    residency.prefetch(version, ["y"])
+    assert residency.open_hot(version) is None
+    with pytest.raises(NotFound):
+        residency.open_hot(version, ["z"])
+    assert residency.statistics().opens == 0
+    hold = residency.open_hot(version, ["y"], holder="me")
+    assert [column.name for column in hold.layout.columns] == ["y"]
+    assert (residency.statistics().opens, residency.statistics().hits) == (1, 1)
+    with pytest.raises(Leased, match="me"):
+        residency.evict(version)
+    hold.release()
+    residency.close()
+    assert residency.open_hot(version, ["y"]) is None
+
+
 def test_a_reader_with_its_own_descriptor_keeps_the_memory(residency, library, memfds):
     """Evicted memory is freed by the kernel, except what a reader still holds, and that stays readable."""
     version = library.add()

@@ -12,6 +12,7 @@ from alluxio_lance.client.door import Door as ClientDoor
 from alluxio_lance.client.layouts import read_layout
 from alluxio_lance.errors import InvalidArgument, NotActive, Unavailable
 from alluxio_lance.layout import Column, ColumnKind
+from alluxio_lance.sidecar import door as door_module
 from alluxio_lance.sidecar.open_packets import layout_text, open_packets
 
 URI = "alluxio://datasets/a"
@@ -23,6 +24,14 @@ WAIT = 20.0
 
 def asked(count):
     """Take the number of descriptors for which room is asked."""
+
+
+def large(house):
+    """Make a hold whose layout fits into no socket's buffer."""
+    hold = house.segments(1)
+    columns = (*hold.layout.columns, Column(name="x" * 4_000_000, kind=ColumnKind.ARROW, dtype=""))
+    hold.layout = replace(hold.layout, columns=columns)
+    return hold
 
 
 def descriptors():
@@ -137,13 +146,29 @@ def test_a_lease_that_the_catalog_learnt_of_during_the_shutdown_is_taken_back(ho
 
 def test_a_reader_that_takes_no_packet_delays_nobody(house):
     """What was opened waits for it, and goes when it hangs up."""
-    hold = house.opens.hot[URI] = house.segments(3000)
+    hold = house.opens.hot[URI] = large(house)
     with house.raw() as lazy:
         house.ask(lazy, HELLO)
         lazy.send(json.dumps(OPEN).encode())
         with ClientDoor.connect(house.address) as door:
             assert door.open("alluxio://datasets/cold", (), asked) is None
     assert hold.released.wait(WAIT)
+
+
+def test_layouts_that_nobody_reads_do_not_pile_up(house, monkeypatch):
+    """While there are too many of them others are sent to gRPC."""
+    monkeypatch.setattr(door_module, "_MOST_UNREAD", 1)
+    house.opens.hot[URI] = large(house)
+    house.opens.hot["small"] = house.segments(0)
+    with ClientDoor.connect(house.address) as door:
+        with house.raw() as lazy:
+            house.ask(lazy, HELLO)
+            lazy.send(json.dumps(OPEN).encode())
+            house.door.settle()
+            house.door.settle()
+            assert door.open("small", (), asked) is None
+        house.door.settle()
+        assert door.open("small", (), asked) is not None
 
 
 @pytest.mark.parametrize(
