@@ -105,6 +105,8 @@ def run_all(
                 limit_s=limit_s,
                 console=console,
                 size=model_bytes,
+                install=install,
+                venvs=venvs,
             )
             ok = ok and found is not None
     return ok

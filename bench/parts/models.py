@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,10 +13,11 @@ import torch
 from safetensors.torch import save_file
 
 from alluxio.torch import save_model
-from alluxio_lance.bench.parts import models_alluxio
+from alluxio_lance.bench.parts import models_alluxio, models_mlflow, models_served
 from alluxio_lance.bench.parts.models_alluxio import DOWNLOAD
+from alluxio_lance.bench.parts.models_fitting import fitting
 from alluxio_lance.bench.parts.models_holding import holding, pss
-from alluxio_lance.bench.parts.models_loading import MMAP, OURS, SAFETENSORS, TORCH, WAYS
+from alluxio_lance.bench.parts.models_loading import MLFLOW, MMAP, OURS, SAFETENSORS, TORCH, WAYS
 from alluxio_lance.bench.parts.models_material import COLD, URI, fine_tuned, network, rows_for
 from alluxio_lance.bench.parts.results import Found, Group, Line
 from alluxio_lance.bench.parts.rounds import Rounds
@@ -24,7 +26,8 @@ from alluxio_lance.bench.results import Spread
 from alluxio_lance.bench.service import serving
 from alluxio_lance.bench.steps import forget_pages
 from alluxio_lance.client.cache import RemoteCache
-from alluxio_lance.errors import Corrupt
+from alluxio_lance.errors import Corrupt, Unavailable
+from alluxio_lance.sidecar.budget import Host
 
 __all__ = ["measure"]
 
@@ -54,10 +57,9 @@ _NOTES: Final = (
     ),
     "A fine-tune that changes a little of every tensor changes every piece, and adds as much as a new model.",
     (
-        "Swaps are of a watcher without other requests, on the local disk; the new version of an activation is in no "
+        "Swaps under a watcher are without other requests, on the local disk; the new version of an activation is in no "
         "memory before."
     ),
-    "mlflow is not measured.",
 )
 
 _FAR: Final = (
@@ -74,8 +76,13 @@ def measure(setting: Setting) -> Found:
     again, first, memory = Rounds(), Rounds(), Rounds()
     with serving(root) as address:
         task, added = _prepare(setting, address, root / "data", size)
-        tasks = {way: {**task, "way": way} for way in WAYS}
-        _repeat(again, setting, {way: lambda task=task: _loaded(setting, task, address) for way, task in tasks.items()})  # type: ignore[misc]  # mypy cannot infer a lambda's default
+        pythons, notes = _pythons(setting, {**task, "rows": rows_for(size)})
+        tasks = {way: {**task, "way": way} for way in pythons}
+        _repeat(
+            again,
+            setting,
+            {way: lambda way=way: _loaded(setting, tasks[way], address, pythons[way]) for way in pythons},  # type: ignore[misc]  # mypy cannot infer a lambda's default
+        )
         _check_same(again)
         cold = {
             OURS: lambda: _first(setting, {**tasks[OURS], "uri": COLD}, address, root / "data"),
@@ -86,14 +93,18 @@ def measure(setting: Setting) -> Found:
         }
         _repeat(first, setting, cold)
         setting.tell(f"{processes} processes hold it")
+        held, too_large = fitting(
+            [way for way in _HELD if way in pythons], added["model"], processes, Host().available()
+        )
         _repeat(
             memory,
             setting,
-            {way: lambda task=tasks[way]: _together(setting, task, address, processes) for way in _HELD},  # type: ignore[misc]  # as above
+            {way: lambda way=way: _together(setting, tasks[way], address, processes, pythons[way]) for way in held},  # type: ignore[misc]  # as above
             once=True,
         )
         setting.tell("activations and rollbacks")
         swaps = setting.fresh("models_swapping", {"rows": rows_for(size), "turns": turns}, address)
+        served, unserved = models_served.measure(setting, address)
     why_not = models_alluxio.absent()
     far = Rounds() if why_not else models_alluxio.measure(setting, size)
     if not why_not:
@@ -110,7 +121,7 @@ def measure(setting: Setting) -> Found:
             Group(
                 title=f"memory that {processes} processes add by loading it",
                 unit="times the model",
-                lines=tuple(memory.line(way, "growth") for way in _HELD),
+                lines=tuple(memory.line(way, "growth") for way in held),
             ),
             Group(
                 title="bytes that a version adds to the store",
@@ -123,11 +134,31 @@ def measure(setting: Setting) -> Found:
                 ),
             ),
             *(_swapped(kind, swaps[kind]) for kind in ("activation", "rollback")),
+            *models_served.groups(served),
         ),
-        notes=(*_NOTES, f"Nothing was loaded from Alluxio: {why_not}" if why_not else _FAR),
+        notes=(
+            *_NOTES,
+            *too_large,
+            *notes,
+            *([models_served.NOTE] if served else []),
+            *unserved,
+            f"Nothing was loaded from Alluxio: {why_not}" if why_not else _FAR,
+        ),
         measurements={"again": again.numbers, "first": first.numbers, "memory": memory.numbers, "added": added}
-        | {"alluxio": far.numbers, **swaps},
+        | {"alluxio": far.numbers, **swaps, "served": served},
     )
+
+
+def _pythons(setting: Setting, task: Mapping[str, Any]) -> tuple[dict[str, Path], tuple[str, ...]]:
+    """Return the Python of each way that there is, and a note on those that are not; mlflow has the model then."""
+    ours = {way: Path(sys.executable) for way in WAYS if way != MLFLOW}
+    try:
+        python = models_mlflow.find(setting.venvs, install=setting.install, tell=setting.tell)
+        setting.tell("save it with mlflow")
+        setting.fresh("models_mlflow", task, python=python)
+    except Unavailable as missing:
+        return ours, (f"mlflow is not measured: {missing.message}.",)
+    return {**ours, MLFLOW: python}, ()
 
 
 def _prepare(setting: Setting, address: str, data: Path, size: int) -> tuple[dict[str, Any], dict[str, int]]:
@@ -135,6 +166,7 @@ def _prepare(setting: Setting, address: str, data: Path, size: int) -> tuple[dic
     files = setting.work / "files"
     files.mkdir()
     task = {"uri": URI, "safetensors": str(files / "model.safetensors"), "torch": str(files / "model.pt")}
+    task["mlflow"] = str(files / "mlflow")
     setting.tell("make the model")
     model = network(size, setting.seed)
     before = _bytes_below(data)
@@ -163,8 +195,10 @@ def _repeat(
     into.run(ways, 1 if once else setting.repetitions, setting.seed, setting.tell)
 
 
-def _loaded(setting: Setting, task: Mapping[str, Any], address: str) -> dict[str, float]:
-    return setting.fresh("models_loading", task, address)
+def _loaded(
+    setting: Setting, task: Mapping[str, Any], address: str, python: Path = Path(sys.executable)
+) -> dict[str, float]:
+    return setting.fresh("models_loading", task, address, python)
 
 
 def _check_same(rounds: Rounds) -> None:
@@ -183,10 +217,10 @@ def _first(setting: Setting, task: Mapping[str, Any], address: str, folder: Path
     return _loaded(setting, task, address)
 
 
-def _together(setting: Setting, task: Mapping[str, Any], address: str, count: int) -> dict[str, float]:
+def _together(setting: Setting, task: Mapping[str, Any], address: str, count: int, python: Path) -> dict[str, float]:
     """Let processes load it, add up what that takes, and let one of them write."""
     with ExitStack() as keep:
-        holders = [keep.enter_context(holding(task, address, setting.limit_s)) for _ in range(count)]
+        holders = [keep.enter_context(holding(task, address, setting.limit_s, python)) for _ in range(count)]
 
         def all_(word: str) -> list[int]:
             for holder in holders:
@@ -216,7 +250,7 @@ def _beside(rounds: Rounds, number: str, title: str, against: str) -> Group:
         against=f"as fast as {against}",
         lines=tuple(
             rounds.line(way, number, against=None if way == against else (against, number), inverse=True)
-            for way in (OURS, SAFETENSORS, MMAP, TORCH, DOWNLOAD)
+            for way in (OURS, SAFETENSORS, MMAP, TORCH, MLFLOW, DOWNLOAD)
             if way in rounds.numbers
         ),
     )

@@ -57,10 +57,12 @@ class Holder:
 
 
 @contextmanager
-def holding(task: Mapping[str, Any], address: str, limit_s: float) -> Iterator[Holder]:
+def holding(
+    task: Mapping[str, Any], address: str, limit_s: float, python: Path = Path(sys.executable)
+) -> Iterator[Holder]:
     """Start one, which has imported everything when it is there and loaded nothing; it is gone when the block ends."""
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", __name__, json.dumps(task)],
+        [python, "-P", "-m", __name__, json.dumps(task)],
         env={**os.environ, "ALLUXIO_LANCE_ADDRESS": address},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -78,8 +80,9 @@ def holding(task: Mapping[str, Any], address: str, limit_s: float) -> Iterator[H
 
 def main(task: Mapping[str, Any]) -> None:
     """Do as told: ``pss``, ``load``, ``sum``, ``write``."""
-    from alluxio_lance.bench.parts.models_loading import WAYS, State, touch  # noqa: PLC0415 - torch, not in the parent
+    from alluxio_lance.bench.parts.models_loading import WAYS, State, ready, touch  # noqa: PLC0415 - torch, not in the parent
 
+    ready(task["way"])
     state: State = {}
 
     def load() -> int:

@@ -15,7 +15,7 @@ from alluxio_lance.bench.parts.models_material import NAME, URI, Network
 from alluxio_lance.client.cache import RemoteCache
 from alluxio_lance.errors import Corrupt, Leased, Unavailable
 
-__all__ = ["probe"]
+__all__ = ["evict", "probe"]
 
 _OLD, _NEW = "1.0.0", "1.1.0"
 _WAIT_S: Final = 120.0
@@ -58,7 +58,7 @@ def probe(task: Mapping[str, Any]) -> dict[str, list[dict[str, float]]]:
         if not swapped.wait(_WAIT_S):
             raise Unavailable(f"{_OLD} did not serve within {_WAIT_S:.0f} s", what="watcher")
         for _ in range(task["turns"]):
-            _evict(cache)
+            evict(cache, f"{URI}@{_NEW}")
             activation = turn(lambda: manager.activate_resource("models", NAME, _NEW), _NEW)
             loads = {resident.semver: resident.load_seconds for resident in cache.statistics().versions}
             taken["activation"].append({**activation, "load": loads[_NEW]})
@@ -68,12 +68,12 @@ def probe(task: Mapping[str, Any]) -> dict[str, list[dict[str, float]]]:
     return taken
 
 
-def _evict(cache: RemoteCache) -> None:
-    """Drop the second version, as soon as the watcher's hold on it has ended at the sidecar, too."""
+def evict(cache: RemoteCache, uri: str) -> None:
+    """Drop a version, as soon as the watcher's hold on it has ended at the sidecar, too."""
     end = monotonic() + _WAIT_S
     while True:
         try:
-            cache.evict(f"{URI}@{_NEW}")
+            cache.evict(uri)
         except Leased:
             if monotonic() > end:
                 raise

@@ -32,6 +32,8 @@ def run_part(
     limit_s: float,
     console: Console,
     size: int | None = None,
+    install: bool = True,
+    venvs: Path | None = None,
 ) -> Found | None:
     """Measure a part; None when it could not be measured, with the reason printed."""
     from alluxio_lance.bench.parts.plot import write_plot  # noqa: PLC0415 - only the benchmark wants matplotlib
@@ -50,6 +52,8 @@ def run_part(
             limit_s=limit_s,
             tell=lambda what: status.update(f"{name}: {what}"),
             size=size,
+            install=install,
+            venvs=venvs,
         )
         try:
             found = load(name).measure(setting)

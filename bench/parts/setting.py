@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,9 +30,20 @@ class Setting:
     """Says what is being done."""
     size: int | None = None
     """Bytes of the model; the part's own choice when None."""
+    install: bool = True
+    """Whether an environment may be made for a peer that is not there."""
+    venvs: Path | None = None
+    """Where the environments of peers lie; `alluxio_lance.bench.peers.default_folder` when None."""
 
-    def fresh(self, part: str, task: Mapping[str, Any], address: str = "") -> dict[str, Any]:
+    def fresh(
+        self, part: str, task: Mapping[str, Any], address: str = "", python: Path = Path(sys.executable)
+    ) -> dict[str, Any]:
         """Call ``probe(task)`` of a part's module in a process of its own, with a sidecar's address in its environment.
+
+        Parameters
+        ----------
+        python
+            Which Python runs it: that of a peer's environment, or the project's.
 
         Raises
         ------
@@ -46,7 +58,7 @@ class Setting:
         if address:
             env["ALLUXIO_LANCE_ADDRESS"] = address
         module = ["alluxio_lance.bench.parts.probe", f"alluxio_lance.bench.parts.{part}"]
-        return run_fresh(module, json.dumps(task), env=env, limit_s=self.limit_s, what="measuring", of=part)
+        return run_fresh(module, json.dumps(task), python, env=env, limit_s=self.limit_s, what="measuring", of=part)
 
     def facts(self) -> dict[str, Any]:
         """Return what the JSON says of it, without the places on this machine."""

@@ -1,4 +1,4 @@
-"""The network that is trained and served: handwritten digits of 8 x 8 pixels, as scikit-learn ships them."""
+"""The network of PyTorch that is trained and served."""
 
 from __future__ import annotations
 

@@ -1,123 +1,40 @@
-"""Serves the network over HTTP and swaps it between two requests whenever another version becomes active.
+"""Serves the network of PyTorch and swaps it between two requests whenever another version becomes active.
 
-Run it as ``python server.py alluxio://models/digits [--port N]``. Python's own HTTP server, a thread for each connection::
-
-    POST /predict   {"pixels": [[64 numbers from 0 to 16], …]}   →   {"version": "1.1.0", "digits": […], "logits": [[…], …]}
-    GET  /version   what is served and what was done
+Run it as ``python server.py alluxio://models/digits [--port N]``; `web.py` says what it answers to.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import signal
-import threading
-from dataclasses import asdict
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
-
+import numpy as np
+import numpy.typing as npt
 import torch
-from digits import PIXELS, Digits  # type: ignore[import-not-found]  # it lies beside this file
+from digits import Digits  # type: ignore[import-not-found]  # it lies beside this file
+from web import PIXELS, serve  # type: ignore[import-not-found]  # as above
 
-from alluxio.torch import ModelWatcher, Swap
+from alluxio.torch import ModelWatcher
+from alluxio_lance.client.models.watching import OnSwap
 
-__all__ = ["Server"]
-
-_MOST_BYTES = 1 << 20
-_LONGEST_NUMBER = 20
-
-
-class Server(ThreadingHTTPServer):
-    """A server whose answers are each of one version."""
-
-    def __init__(self, port: int, watcher: ModelWatcher) -> None:
-        super().__init__(("127.0.0.1", port), Handler)
-        self.watcher = watcher
-
-    def predict(self, pixels: torch.Tensor) -> dict[str, Any]:
-        """Answer with the version that serves now: a swap meanwhile changes nothing of this answer."""
-        with self.watcher.use() as served, torch.inference_mode():
-            logits = served.model(pixels)
-            version = served.layout.semver
-        return {"version": version, "digits": logits.argmax(1).tolist(), "logits": logits.tolist()}
+__all__ = ["predict", "watch"]
 
 
-class Handler(BaseHTTPRequestHandler):
-    """Reads requests and writes answers, both JSON."""
-
-    server: Server
-    protocol_version = "HTTP/1.1"
-    # An answer goes out as one packet, at once.
-    wbufsize = -1
-    disable_nagle_algorithm = True
-
-    def do_POST(self) -> None:
-        """Answer what is asked of the network."""
-        said = self.headers.get("Content-Length", "")
-        length = int(said) if said.isdecimal() and len(said) <= _LONGEST_NUMBER else 0
-        if not 0 < length <= _MOST_BYTES:
-            # The rest of it would be taken for the next request.
-            self.close_connection = True
-            self.answer(413, {"error": f"a request has 1 to {_MOST_BYTES} bytes and says how many"})
-            return
-        text = self.rfile.read(length)
-        if self.path != "/predict":
-            self.answer(404, {"error": "ask POST /predict or GET /version"})
-            return
-        try:
-            pixels = torch.tensor(json.loads(text)["pixels"], dtype=torch.float32).reshape(-1, PIXELS)
-        except (ValueError, TypeError, KeyError, RuntimeError, OverflowError):
-            self.answer(400, {"error": f'send {{"pixels": [[{PIXELS} numbers], …]}}'})
-            return
-        self.answer(200, self.server.predict(pixels))
-
-    def do_GET(self) -> None:
-        """Say what is served."""
-        if self.path == "/version":
-            self.answer(200, asdict(self.server.watcher.statistics()))
-        else:
-            self.answer(404, {"error": "ask POST /predict or GET /version"})
-
-    def answer(self, status: int, what: dict[str, Any]) -> None:
-        """Send JSON."""
-        body = json.dumps(what).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        if self.close_connection:
-            self.send_header("Connection", "close")
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing of single requests."""
+def watch(uri: str, on_swap: OnSwap) -> ModelWatcher[Digits]:
+    """Follow a model; a version that cannot answer never serves."""
+    return ModelWatcher(uri, Digits, on_swap=on_swap, prepare=ask_once)
 
 
-def report(swap: Swap) -> None:
-    """Say that another version serves."""
-    say(f"{swap.before} -> {swap.semver}")
+def ask_once(model: Digits) -> None:
+    """Read the weights and make what torch makes at a first call, before there is somebody who waits for it."""
+    predict(model, np.zeros((1, PIXELS), np.float32))
 
 
-def say(text: str) -> None:
-    """Write a line at once."""
-    print(text, flush=True)  # noqa: T201 - an example
-
-
-def main() -> None:
-    """Serve until SIGTERM or Ctrl-C."""
-    parser = argparse.ArgumentParser(description="Serve the newest active version of the digits network over HTTP.")
-    parser.add_argument("uri", help="alluxio://models/NAME")
-    parser.add_argument("--port", type=int, default=8000, help="0 takes a free one")
-    given = parser.parse_args()
-    # The network is small: more threads for one request would only wait for each other.
-    torch.set_num_threads(1)
-    with ModelWatcher(given.uri, Digits, on_swap=report) as watcher, Server(given.port, watcher) as server:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            # `shutdown` waits for the loop that the handler interrupts, hence a thread.
-            signal.signal(number, lambda *_: threading.Thread(target=server.shutdown).start())
-        say(f"{watcher.statistics().semver} on port {server.server_port}")
-        server.serve_forever()
+def predict(model: Digits, pixels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Ask the network."""
+    with torch.inference_mode():
+        logits: npt.NDArray[np.float32] = model(torch.from_numpy(pixels)).numpy()
+    return logits
 
 
 if __name__ == "__main__":
-    main()
+    # The network is small: more threads for one request would only wait for each other.
+    torch.set_num_threads(1)
+    serve(watch, predict)

@@ -5,26 +5,21 @@ Run it as ``python train.py alluxio://models/digits [--epochs N] [--seed N] [--n
 
 from __future__ import annotations
 
-import argparse
-
 import torch
-from digits import Digits  # type: ignore[import-not-found]  # it lies beside this file
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
+from command import train_and_save  # type: ignore[import-not-found]  # it lies beside this file
+from digits import Digits  # type: ignore[import-not-found]  # as above
+from pictures import pictures  # type: ignore[import-not-found]  # as above
 from torch import nn
 
 from alluxio.torch import save_model
 from alluxio_lance.values import Version
 
-__all__ = ["train"]
+__all__ = ["save", "train"]
 
 
 def train(epochs: int, seed: int) -> tuple[nn.Module, float]:
     """Train on three quarters of the pictures; return the network and its accuracy on the others."""
-    pixels, labels = load_digits(return_X_y=True)
-    parts = train_test_split(pixels, labels, random_state=0)
-    seen, unseen = (torch.tensor(part, dtype=torch.float32) for part in parts[:2])
-    right, unknown = (torch.tensor(part) for part in parts[2:])
+    seen, unseen, right, unknown = (torch.from_numpy(part) for part in pictures())
     torch.manual_seed(seed)
     model = Digits()
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
@@ -53,17 +48,5 @@ def save(uri: str, epochs: int, seed: int, *, activate: bool = True, address: st
     )
 
 
-def main() -> None:
-    """Train and save with the arguments of the command line."""
-    parser = argparse.ArgumentParser(description="Train on scikit-learn's digits and save a version of a model.")
-    parser.add_argument("uri", help="alluxio://models/NAME")
-    parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--no-activate", dest="activate", action="store_false", help="leave the version that serves")
-    given = parser.parse_args()
-    version = save(given.uri, given.epochs, given.seed, activate=given.activate)
-    print(f"{version.uri}: accuracy {version.metrics['accuracy']:.3f}")  # noqa: T201 - an example
-
-
 if __name__ == "__main__":
-    main()
+    train_and_save(save)

@@ -9,7 +9,7 @@ from alluxio_lance.bench.parts import models
 from alluxio_lance.bench.parts.models_loading import OURS, SAFETENSORS
 from alluxio_lance.bench.parts.rounds import Rounds
 from alluxio_lance.bench.parts.setting import Setting
-from alluxio_lance.errors import Corrupt
+from alluxio_lance.errors import Corrupt, Unavailable
 
 pytestmark = pytest.mark.torch
 
@@ -20,13 +20,18 @@ def test_a_model_is_measured(tmp_path, monkeypatch):
     What needs a process of its own for its time only is called in this one, and one way is held by processes.
     """
 
+    def no_mlflow(*_, **__):
+        raise Unavailable("mlflow-skinny is not installed", what="mlflow-skinny")
+
     class InProcess(Setting):
-        def fresh(self, part, task, address=""):
+        def fresh(self, part, task, address="", python=None):
             monkeypatch.setenv("ALLUXIO_LANCE_ADDRESS", address)
             return parts.load(part).probe(task)
 
     monkeypatch.setattr(models, "_HELD", (OURS,))
     monkeypatch.setattr(models.models_alluxio, "absent", lambda: "no Java")
+    monkeypatch.setattr(models.models_mlflow, "find", no_mlflow)
+    monkeypatch.setattr(models.models_served, "absent", lambda: "there is no checkout")
     given = {"quick": True, "repetitions": 1, "seed": 0, "limit_s": 120, "tell": lambda _: None, "size": 1 << 20}
     found = models.measure(InProcess(work=tmp_path, **given))
     groups = {group.title: group for group in found.groups}
@@ -37,6 +42,8 @@ def test_a_model_is_measured(tmp_path, monkeypatch):
     assert first > 100
     assert tuned < first / 10
     assert found.notes[-1] == "Nothing was loaded from Alluxio: no Java"
+    assert "mlflow is not measured: mlflow-skinny is not installed." in found.notes
+    assert "Servers under requests are not measured: there is no checkout." in found.notes
     assert found.settings["bytes"] == sum(4 * 2 * (1024 + 1) for _ in range(100))
     for kind in ("activation", "rollback"):
         total, *_, call, served, answer = (line.value.median for line in groups[f"{kind} under a watcher"].lines)

@@ -199,14 +199,23 @@ class Port:
     def __init__(self, port, stop):
         self._port = port
         self._stop = stop
+        self._within = False
 
     def __getattr__(self, name):
         method = getattr(self._port, name)
 
         @wraps(method)
         def called(*args, **options):
-            self._stop.meet()
-            return method(*args, **options)
+            # What is read together is one call to the catalog: nobody else works in its thread meanwhile.
+            if not self._within:
+                self._stop.meet()
+            if name != "together" or self._within:
+                return method(*args, **options)
+            self._within = True
+            try:
+                return method(*args, **options)
+            finally:
+                self._within = False
 
         return called
 

@@ -13,7 +13,7 @@ from keras.src.saving.serialization_lib import SafeModeScope
 
 from alluxio_lance.errors import InvalidArgument
 
-__all__ = ["ARCHITECTURE", "architecture_of", "build", "compile_again"]
+__all__ = ["ARCHITECTURE", "architecture_of", "build", "compile_again", "uncompiled"]
 
 ARCHITECTURE: Final = "keras/architecture.json"
 _COMPILE: Final = "compile_config"
@@ -48,11 +48,8 @@ def build(text: bytes, uri: str, custom_objects: Mapping[str, Any] | None, *, co
         When it needs a class or function that is neither Keras's nor among ``custom_objects``, holds Python code, or
         is nothing that Keras can build.
     """
-    config = _parsed(text, uri)
-    _refuse_code(config, uri)
+    config = _plain(text, uri) if compiled else uncompiled(text, uri)
     how = config.pop(_COMPILE, None)
-    if not compiled:
-        config = _uncompiled(config)
     # Keras has a switch that ends its safe mode for the whole process; what comes out of a shared store is never run.
     with _explained(uri), SafeModeScope(safe_mode=True):
         model = tf.keras.utils.deserialize_keras_object(
@@ -60,7 +57,15 @@ def build(text: bytes, uri: str, custom_objects: Mapping[str, Any] | None, *, co
         )
     if not isinstance(model, tf.keras.Model):
         raise InvalidArgument(f"{ARCHITECTURE} of {uri} describes a {type(model).__name__}, and no model")
-    return model, how if compiled else None
+    return model, how
+
+
+def uncompiled(text: bytes, uri: str) -> dict[str, Any]:
+    """Return what a model is made of, however it and the models in it were compiled; errors as of `build`."""
+    config = _plain(text, uri)
+    for part in _parts(config):
+        part.pop(_COMPILE, None)
+    return config
 
 
 def compile_again(model: Any, how: Any, uri: str, custom_objects: Mapping[str, Any] | None) -> None:
@@ -70,13 +75,15 @@ def compile_again(model: Any, how: Any, uri: str, custom_objects: Mapping[str, A
         model.compile_from_config(how)
 
 
-def _parsed(text: bytes, uri: str) -> dict[str, Any]:
+def _plain(text: bytes, uri: str) -> dict[str, Any]:
+    """Read an architecture that has no code in it."""
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise InvalidArgument(f"{ARCHITECTURE} of {uri} is no JSON: {error}") from error
     if not isinstance(found, dict):
         raise InvalidArgument(f"{ARCHITECTURE} of {uri} is no JSON object, as Keras writes it")
+    _refuse_code(found, uri)
     return found
 
 
@@ -123,9 +130,3 @@ def _parts(config: Any) -> Iterator[dict[str, Any]]:
             waiting.extend(found.values())
         elif isinstance(found, list):
             waiting.extend(found)
-
-
-def _uncompiled(config: dict[str, Any]) -> dict[str, Any]:
-    for part in _parts(config):
-        part.pop(_COMPILE, None)
-    return config

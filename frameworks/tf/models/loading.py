@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -12,12 +12,12 @@ from alluxio_lance.client.models.patterns import matching
 from alluxio_lance.client.models.verifying import check_bytes
 from alluxio_lance.errors import InvalidArgument, NotFound
 from alluxio_lance.frameworks.tf.models import saved_model, state
-from alluxio_lance.frameworks.tf.models.architecture import ARCHITECTURE, build, compile_again
+from alluxio_lance.frameworks.tf.models.architecture import ARCHITECTURE, compile_again
+from alluxio_lance.frameworks.tf.models.blank import Blank, blank_of
 from alluxio_lance.frameworks.tf.models.elements import converted, floating, tensor_of
-from alluxio_lance.frameworks.tf.models.unfilled import unfilled_variables
 from alluxio_lance.manager import OnProgress
 
-__all__ = ["load_model"]
+__all__ = ["load_model", "model_of"]
 
 
 def load_model(
@@ -96,20 +96,45 @@ def load_model(
             if verify:
                 check_bytes(model, {model.notes.tied.get(name, name) for name in names}, on_progress=on_progress)
             return _tensors(model, names, dtype)
-        if verify:
-            check_bytes(model, on_progress=on_progress)
-        if state.KEY in model.notes.extra:
-            _no_dtype(dtype, model.uri)
-            return _keras(model, custom_objects, into, compiled=compile)
+        return model_of(
+            model, custom_objects, compiled=compile, into=into, dtype=dtype, verify=verify, on_progress=on_progress
+        )
+
+
+def model_of(
+    model: MappedModel,
+    custom_objects: Mapping[str, Any] | None,
+    *,
+    compiled: bool,
+    into: Any = None,
+    blank: Blank | None = None,
+    dtype: Any = None,
+    verify: bool = False,
+    on_progress: OnProgress | None = None,
+) -> Any:
+    """Make what was saved of a mapped model, tensors and files.
+
+    Parameters
+    ----------
+    compiled
+        ``compile`` of `load_model`; all others and the errors as there.
+    blank
+        A Keras model that was built ahead; taken when it is of the version's architecture.
+    """
+    if verify:
+        check_bytes(model, on_progress=on_progress)
+    if state.KEY in model.notes.extra:
+        _no_dtype(dtype, model.uri)
         if into is not None:
-            raise InvalidArgument(f"{model.uri} has no weights of a Keras model for into=: load it without")
-        if saved_model.KEY in model.notes.extra:
-            _no_dtype(dtype, model.uri)
-            record = model.notes.extra[saved_model.KEY]
-            return saved_model.load_saved_model(
-                _tensors(model, list(model.tensors), None), model.files, record, model.uri
-            )
-        return _tensors(model, [*model.tensors, *model.notes.tied], dtype)
+            return _into(model, into)
+        return _keras(model, custom_objects, blank, compiled=compiled)
+    if into is not None:
+        raise InvalidArgument(f"{model.uri} has no weights of a Keras model for into=: load it without")
+    if saved_model.KEY in model.notes.extra:
+        _no_dtype(dtype, model.uri)
+        record = model.notes.extra[saved_model.KEY]
+        return saved_model.load_saved_model(_tensors(model, list(model.tensors), None), model.files, record, model.uri)
+    return _tensors(model, [*model.tensors, *model.notes.tied], dtype)
 
 
 def _check_arguments(into: Any, tensors: Sequence[str] | None) -> None:
@@ -140,25 +165,30 @@ def _tensor(model: MappedModel, name: str) -> Any:
     return tensor_of(model.data(name), model.tensors[name].spec, model.notes.views.get(name))
 
 
-def _keras(model: MappedModel, custom_objects: Mapping[str, Any] | None, into: Any, *, compiled: bool) -> Any:
-    uri, files, record = model.uri, model.files, model.notes.extra[state.KEY]
+def _into(model: MappedModel, into: Any) -> Any:
+    uri, record, tensor = model.uri, model.notes.extra[state.KEY], _tensor_by_name(model)
+    # What does not fit is found before anything is assigned.
+    pairs = state.optimizer_pairs(into, record, tensor, uri)
+    state.give_back(into, record, tensor, model.files, uri)
+    state.assign_optimizer(into, pairs)
+    return into
 
-    def tensor(name: str) -> Any:
-        return _tensor(model, name)
 
-    if into is not None:
-        # What does not fit is found before anything is assigned.
-        pairs = state.optimizer_pairs(into, record, tensor, uri)
-        state.give_back(into, record, tensor, files, uri)
-        state.assign_optimizer(into, pairs)
-        return into
+def _keras(model: MappedModel, custom_objects: Mapping[str, Any] | None, blank: Blank | None, *, compiled: bool) -> Any:
+    uri, files, record, tensor = model.uri, model.files, model.notes.extra[state.KEY], _tensor_by_name(model)
     if ARCHITECTURE not in files:
         raise NotFound(f"{uri} has no {ARCHITECTURE}: load it into= a model, or its tensors with tensors=['*']")
-    with unfilled_variables() as unfilled:
-        made, how = build(bytes(files[ARCHITECTURE]), uri, custom_objects, compiled=compiled)
+    text = bytes(files[ARCHITECTURE])
+    if blank is None or not blank.fits(text, uri, compiled=compiled):
+        blank = blank_of(text, uri, custom_objects, compiled=compiled)
+    made = blank.model
     state.give_back(made, record, tensor, files, uri)
-    unfilled.fill()
-    if how:
-        compile_again(made, how, uri, custom_objects)
+    blank.unfilled.fill()
+    if blank.how:
+        compile_again(made, blank.how, uri, custom_objects)
         state.assign_optimizer(made, state.optimizer_pairs(made, record, tensor, uri))
     return made
+
+
+def _tensor_by_name(model: MappedModel) -> Callable[[str], Any]:
+    return lambda name: _tensor(model, name)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from alluxio_lance.client.models.mapped import TENSORS, MappedModel
+from alluxio_lance.client.models.mapped import MappedModel
 from alluxio_lance.client.models.watching import ModelWatcher as Watcher
 from alluxio_lance.client.models.watching import OnError, OnSwap
-from alluxio_lance.frameworks.tf.models.loading import load_model
+from alluxio_lance.frameworks.tf.models import state
+from alluxio_lance.frameworks.tf.models.architecture import ARCHITECTURE
+from alluxio_lance.frameworks.tf.models.blank import Blank, blank_of
+from alluxio_lance.frameworks.tf.models.loading import model_of
 
 __all__ = ["ModelWatcher"]
 
@@ -28,12 +31,24 @@ class ModelWatcher(Watcher[Any]):
     fails, is said at `alluxio_lance.client.models.watching.ModelWatcher`. Python's garbage collector runs when the last
     request of an old version has ended, since Keras models refer to themselves.
 
+    What TensorFlow does at a first call, above all the tracing of a `tf.function`, is done before the swap where
+    ``prepare`` makes that call::
+
+        def prepare(model):
+            answer = tf.function(model, input_signature=[tf.TensorSpec((None, 64))])
+            answer(tf.zeros((1, 64)))
+            return answer
+
     Parameters
     ----------
     uri
         ``alluxio://models/NAME``, without a selector.
     address, on_swap, on_error, timeout, retry
         As there.
+    prepare
+        Called with the model of each version before it serves, in the thread of the watcher but for the first. What it
+        returns serves in the model's place; the model itself where it returns None. When it raises, the version does
+        not serve.
     custom_objects, verify
         As in `load_model`.
 
@@ -41,6 +56,8 @@ class ModelWatcher(Watcher[Any]):
     ------
     InvalidArgument
         When the URI names a version, or the model needs a custom object that is not given.
+    Exception
+        What ``prepare`` raises for the first version.
     Unavailable, NotFound, NotActive, InvalidURI, NoSpace, Corrupt
         As in `load_model`.
     """
@@ -52,22 +69,29 @@ class ModelWatcher(Watcher[Any]):
         on_swap: OnSwap | None = None,
         on_error: OnError | None = None,
         *,
+        prepare: Callable[[Any], Any] | None = None,
         custom_objects: Mapping[str, Any] | None = None,
         verify: bool = False,
         timeout: float = 10.0,
         retry: tuple[float, float] = (1.0, 60.0),
     ) -> None:
-        def load(mapped: MappedModel) -> Any:
-            # The lease of `mapped` keeps this very version until the tensors hold it, too.
-            return load_model(
-                mapped.uri,
-                custom_objects=custom_objects,
-                compile=False,
-                verify=verify,
-                address=address,
-                timeout=timeout,
-            )
+        self._custom_objects = custom_objects
+        self._architecture: bytes | None = None
+        self._blank: Blank | None = None
 
-        super().__init__(
-            uri, load, address, on_swap, on_error, parts=(TENSORS,), timeout=timeout, retry=retry, collect=True
-        )
+        def load(mapped: MappedModel) -> Any:
+            # Whatever comes of it: a model that a failed load left half filled is for nobody.
+            blank, self._blank = self._blank, None
+            model = model_of(mapped, custom_objects, compiled=False, blank=blank, verify=verify)
+            is_keras = state.KEY in mapped.notes.extra
+            self._architecture = bytes(mapped.files[ARCHITECTURE]) if is_keras else None
+            made = None if prepare is None else prepare(model)
+            return model if made is None else made
+
+        super().__init__(uri, load, address, on_swap, on_error, timeout=timeout, retry=retry, collect=True)
+
+    def _rest(self) -> None:
+        # The next version mostly has the architecture of this one, and to build it takes longer than to give it weights.
+        # Large variables have no memory until then.
+        if self._architecture is not None and self._blank is None:
+            self._blank = blank_of(self._architecture, self._resource, self._custom_objects, compiled=False)

@@ -48,6 +48,10 @@ class ModelWatcher(Watcher[Module]):
         and on the meta device ahead of time.
     address, on_swap, on_error, timeout, retry
         As there.
+    prepare
+        Called with the module of each version before it serves, in the thread of the watcher but for the first: to compile
+        it, to ask it once. What it returns serves in the module's place; the module itself where it returns None. When
+        it raises, the version does not serve.
     on_meta
         Make modules on the meta device. Off for modules that compute a buffer when they are made and do not save it.
     strict, dtype, device, shard, verify
@@ -59,6 +63,8 @@ class ModelWatcher(Watcher[Module]):
         When the URI names a version, the weights do not fit, or something of the module has no weights.
     Unavailable, NotFound, NotActive, InvalidURI, NoSpace, Corrupt
         As in `load_model`.
+    Exception
+        What ``prepare`` raises for the first version.
     """
 
     def __init__(
@@ -69,6 +75,7 @@ class ModelWatcher(Watcher[Module]):
         on_swap: OnSwap | None = None,
         on_error: OnError | None = None,
         *,
+        prepare: Callable[[Module], Module | None] | None = None,
         on_meta: bool = True,
         strict: bool = True,
         dtype: torch.dtype | None = None,
@@ -89,7 +96,9 @@ class ModelWatcher(Watcher[Module]):
             module, self._spare = self._spare or self._made(), None
             assign(module, tensors, mapped.uri, strict=strict, partial=False)
             _check_whole(module, mapped.uri)
-            return module.eval().requires_grad_(requires_grad=False)
+            module.eval().requires_grad_(requires_grad=False)
+            made = None if prepare is None else prepare(module)
+            return module if made is None else made
 
         parts = (TENSORS, FILES) if verify else (TENSORS,)
         super().__init__(uri, load, address, on_swap, on_error, parts=parts, timeout=timeout, retry=retry)

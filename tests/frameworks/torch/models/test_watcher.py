@@ -102,6 +102,38 @@ def test_weights_that_do_not_fit_leave_the_old_module(node):
     assert "embed.weight" in errors[0].message
 
 
+def test_a_module_is_prepared_before_it_serves(node):
+    """What is made of it serves in its place; where that fails, the one before goes on."""
+    uri, at = "alluxio://models/watch/prepared", node.at
+    first, second = trained(1), trained(2)
+    asked, failed, swapped = [], threading.Event(), threading.Event()
+
+    def prepare(module):
+        assert not module.training
+        with torch.inference_mode():
+            asked.append(module(QUESTION))
+        if len(asked) == 2:
+            raise ValueError("it answers nonsense")
+        return nn.Sequential(module) if len(asked) == 3 else None
+
+    save_model(uri, first, address=at)
+    with ModelWatcher(
+        uri, Net, at, lambda _: swapped.set(), lambda _: failed.set(), prepare=prepare, retry=(3600, 3600)
+    ) as watcher:
+        assert torch.equal(asked[0], first(QUESTION))
+        with watcher.current() as module:
+            assert type(module) is Net
+        save_model(uri, second, address=at)
+        assert failed.wait(LIMIT)
+        assert watcher.statistics().semver == "1.0.0"
+        third = trained(3)
+        save_model(uri, third, address=at)
+        assert swapped.wait(LIMIT)
+        with watcher.current() as module, torch.inference_mode():
+            assert type(module) is nn.Sequential
+            assert torch.equal(module(QUESTION), third(QUESTION))
+
+
 @pytest.mark.filterwarnings("ignore:angles of Turning are still on the meta device")
 def test_what_a_module_computes_itself_must_be_computed(node):
     """A buffer without weights is named and refused on the meta device; off it the module computes it."""
