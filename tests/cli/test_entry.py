@@ -55,7 +55,9 @@ def test_a_full_disk_is_no_fault_of_ours(system, process):
 def test_ctrl_c_shows_no_trace_while_modules_load(tmp_path):
     """The signal comes in the middle of an import; nobody reads a trace of ours for it."""
     (tmp_path / "typer.py").write_text("import signal, time\nsignal.raise_signal(signal.SIGINT)\ntime.sleep(60)\n")
-    code = "from alluxio_lance.cli.entry import main; main()"
+    # A shell starts what it puts into the background with the signal ignored, and children inherit that.
+    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code = f"{heed}; from alluxio_lance.cli.entry import main; main()"
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     done = subprocess.run(
         [sys.executable, "-P", "-c", code], capture_output=True, timeout=60, check=False, env=environment
