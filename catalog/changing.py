@@ -15,7 +15,7 @@ from alluxio_lance.catalog.naming import add_branch, change_labels, change_tags,
 from alluxio_lance.catalog.operations import take, take_pending
 from alluxio_lance.catalog.pointing import move_pointer
 from alluxio_lance.catalog.promotions import forget_promotions, write_promotion
-from alluxio_lance.catalog.rows import VERSIONS, active_of, resource_id, semver_of, to_version
+from alluxio_lance.catalog.rows import VERSIONS, active_of, no_version, resource_id, semver_of, to_version
 from alluxio_lance.catalog.schema import fences, operations, resources, versions
 from alluxio_lance.catalog.selecting import unknown_resource
 from alluxio_lance.catalog.semver import SEMVER, draft_text, numbers
@@ -25,7 +25,7 @@ from alluxio_lance.catalog.text import checked
 from alluxio_lance.catalog.trail import add_event
 from alluxio_lance.catalog.transactions import AnyRow, Transaction, Transactions
 from alluxio_lance.catalog.writing import add_draft
-from alluxio_lance.errors import Conflict, NotFound
+from alluxio_lance.errors import Conflict
 from alluxio_lance.lifecycle.kinds import kind_of
 from alluxio_lance.lifecycle.ports import Change, Operation, OperationState
 from alluxio_lance.values import Outcome, Version
@@ -241,7 +241,5 @@ def _version(tx: Transaction, change: Change, resource: int, semver: str) -> Ver
         return None
     row = tx.one(_ABOUT, {"resource": resource, **numbers(semver)._asdict()})
     if row is None:
-        raise NotFound(
-            f"{change.type}/{change.name} has no version {semver}: see `alluxio-lance show {change.type}/{change.name}`"
-        )
+        raise no_version(f"{change.type}/{change.name}", semver)
     return to_version(row)

@@ -16,6 +16,7 @@ __all__ = [
     "RESOURCES",
     "VERSIONS",
     "active_of",
+    "no_version",
     "require_listed",
     "require_version",
     "resource_id",
@@ -75,8 +76,13 @@ def require_version(tx: Transaction, resource: int, plain: str, semver: str) -> 
     """
     row = tx.one(_ONE, {"resource": resource, **numbers(semver)._asdict()})
     if row is None:
-        raise NotFound(f"{plain} has no version {semver}: see `alluxio-lance show {plain}`")
+        raise no_version(plain, semver)
     return row
+
+
+def no_version(plain: str, semver: str) -> NotFound:
+    """Make the error for a version that a resource does not have."""
+    return NotFound(f"{plain} has no version {semver}: see `alluxio-lance show {plain}`")
 
 
 def require_listed(tx: Transaction, resource: int, plain: str, semver: str) -> AnyRow:

@@ -13,12 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 
-from blake3 import blake3
-
 from alluxio_lance.layout import Pages
 from alluxio_lance.sidecar.disk.entry import Kept
 from alluxio_lance.sidecar.disk.marks import Checked, mark_of
-from alluxio_lance.sidecar.disk.reading import MOST_THREADS, STEP, Bad, Found, cut_off, read_piece
+from alluxio_lance.sidecar.disk.reading import MOST_THREADS, Bad, Found, read_checked
 from alluxio_lance.sidecar.fill.column import HotColumn, segment_ids
 from alluxio_lance.sidecar.plan import Plan
 
@@ -95,17 +93,8 @@ def _compare(file: int, kept: Kept, plan: Plan, cancelled: Callable[[], bool]) -
     length = kept.segment.length
     if (size := os.fstat(file).st_size) != length:
         raise Bad(f"it has {size} bytes instead of {length}")
-    hasher = blake3()
-    buffer = memoryview(bytearray(min(STEP, length)))
-    at = 0
-    while at < length:
-        if cancelled():
-            raise cut_off(plan)
-        size = read_piece(file, buffer[: length - at], at)
-        hasher.update(buffer[:size])
-        at += size
-    if hasher.hexdigest() != kept.hash:
-        raise Bad(f"its BLAKE3 is {hasher.hexdigest()} instead of {kept.hash}")
+    for _ in read_checked(file, length, kept.hash, plan, cancelled):
+        pass
 
 
 def _hot(found: Found) -> HotColumn:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -26,9 +26,9 @@ from alluxio_lance.sidecar.memfd import HUGE_PAGE, Memfd, choose_pages, free_hug
 from alluxio_lance.sidecar.plan import ColumnPlan, Plan
 from alluxio_lance.values import Progress
 
-__all__ = ["MOST_THREADS", "STEP", "Bad", "Found", "cut_off", "read_columns", "read_piece"]
+__all__ = ["MOST_THREADS", "Bad", "Found", "read_checked", "read_columns"]
 
-STEP: Final = 256 << 10
+_STEP: Final = 256 << 10
 """Bytes of the buffer."""
 _TOLD: Final = 8 << 20
 """Bytes between two reports of progress."""
@@ -200,18 +200,9 @@ class _Run:
 
     def _copy(self, memfd: Memfd, file: int, length: int, expected: str) -> None:
         memfd.ensure(length)
-        hasher = blake3()
-        buffer = memoryview(bytearray(min(STEP, length)))
-        at = 0
-        while at < length:
-            if self._cancelled():
-                raise cut_off(self._plan)
-            piece = buffer[: read_piece(file, buffer[: length - at], at)]
-            hasher.update(piece)
-            at += memfd.write(at, piece)
+        for at, piece in read_checked(file, length, expected, self._plan, self._cancelled):
+            memfd.write(at, piece)
             self._report(len(piece))
-        if hasher.hexdigest() != expected:
-            raise Bad(f"its BLAKE3 is {hasher.hexdigest()} instead of {expected}")
         memfd.seal(length)
 
     def _report(self, size: int) -> None:
@@ -222,13 +213,34 @@ class _Run:
                 self._on_progress(Progress(step="disk", bytes=self._done, total_bytes=self._total))
 
 
-def cut_off(plan: Plan) -> Unavailable:
-    """Make the error of a load that nobody wants any more."""
-    return Unavailable(f"the load of {plan.label} was cancelled - open it again", what="load")
+def read_checked(
+    file: int, length: int, expected: str, plan: Plan, cancelled: Callable[[], bool]
+) -> Iterator[tuple[int, memoryview]]:
+    """Read a segment's file in pieces, each with where it lies; their memory is used again for the next one.
+
+    Raises
+    ------
+    Bad
+        When it cannot be read, or, behind the last piece, when all of them have not the hash that they should have.
+    Unavailable
+        When nobody wants it any more.
+    """
+    hasher = blake3()
+    buffer = memoryview(bytearray(min(_STEP, length)))
+    at = 0
+    while at < length:
+        if cancelled():
+            raise Unavailable(f"the load of {plan.label} was cancelled - open it again", what="load")
+        piece = buffer[: _read(file, buffer[: length - at], at)]
+        hasher.update(piece)
+        yield at, piece
+        at += len(piece)
+    if hasher.hexdigest() != expected:
+        raise Bad(f"its BLAKE3 is {hasher.hexdigest()} instead of {expected}")
 
 
-def read_piece(file: int, buffer: memoryview, at: int) -> int:
-    """Read something, which is not always all that the buffer holds; `Bad` when it cannot be read."""
+def _read(file: int, buffer: memoryview, at: int) -> int:
+    """Read something, which is not always all that the buffer holds."""
     try:
         size = os.preadv(file, [buffer], at)
     except OSError as error:

@@ -16,7 +16,7 @@ from alluxio_lance.errors import Unavailable
 from alluxio_lance.sidecar import units
 from alluxio_lance.sidecar.budget import Budget
 from alluxio_lance.sidecar.claim import Asker
-from alluxio_lance.sidecar.disk import mapping
+from alluxio_lance.sidecar.disk import mapping, reading
 from alluxio_lance.sidecar.loading import Loading
 from alluxio_lance.sidecar.residency import Residency
 
@@ -215,9 +215,9 @@ def test_files_are_handed_out_in_place_of_memory(node, folder):
 
 def test_a_file_is_checked_once_in_each_run(node, open_tier, monkeypatch):
     """One that this run has written not at all, since what was written was hashed."""
-    read = mapping.read_piece
+    read = mapping.read_checked
     checked = []
-    monkeypatch.setattr(mapping, "read_piece", lambda file, *rest: checked.append(file) or read(file, *rest))
+    monkeypatch.setattr(mapping, "read_checked", lambda file, *rest: checked.append(file) or read(file, *rest))
     residency, tier, _, version = node()
     _window(residency, version, [0, 1], ["x"])
     assert tier.settle()
@@ -294,7 +294,7 @@ def test_a_load_that_nobody_wants_any_more_closes_the_files(node, monkeypatch):
         here[0] = False
         return 1
 
-    monkeypatch.setattr(mapping, "read_piece", leave)
+    monkeypatch.setattr(reading, "_read", leave)
     with pytest.raises(Unavailable, match="was cancelled"):
         residency.windows.hold(stream, [0, 1], asker)
     assert len(list(Path("/proc/self/fd").iterdir())) == there
