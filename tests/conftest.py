@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from hypothesis import settings
 
 from alluxio_lance.address import Address
 from alluxio_lance.bench.servers import SERVERS, Server
@@ -29,6 +30,9 @@ from alluxio_lance.values import Version
 # Where tests run in several processes, each is told the terminal's width, and tables would be cut to it.
 os.environ.pop("COLUMNS", None)
 
+# How long an example takes is the machine's business. What fails can be run again by what is printed.
+settings.register_profile("untimed", deadline=None, print_blob=True)
+settings.load_profile("untimed")
 
 # PyTorch imports it late, and after TensorFlow, which brings an LLVM of its own, that ends the process.
 with suppress(ImportError):

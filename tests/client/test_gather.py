@@ -34,7 +34,7 @@ def large() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, LARGE_ROWS * LARGE_WIDTH, np.uint8)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(
     width=st.one_of(st.integers(1, 300), st.integers(300, 9000)),
     rows=st.integers(1, 40),
@@ -54,7 +54,7 @@ def test_gathers_equal_a_plain_loop(width, rows, ahead, threads, data):
     assert (target[len(indices) * width :] == 0xAA).all(), "nothing is written behind the last row"
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(width=st.integers(1, 6000), pages=st.lists(st.integers(1, 3), min_size=1, max_size=12), data=st.data())
 def test_gathers_cross_the_seams_of_joined_segments(width, pages, data):
     """Rows that begin in one file and end in another, behind it in memory, come whole."""

@@ -116,7 +116,7 @@ def conditions(draw, depth=2):
     return f"{column} {sign} {value}", lambda t: COMPUTE[sign](t[name], value)
 
 
-@settings(max_examples=80, deadline=None, print_blob=True)
+@settings(max_examples=80)
 @given(condition=conditions())
 def test_the_rows_are_those_that_pyarrow_computes(reader, rows, condition):
     """With deleted rows, files without any, nulls and strings; row numbers are places in the whole scan."""

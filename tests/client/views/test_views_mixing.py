@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from alluxio_lance.client.views.mixing import mixed_order
@@ -13,7 +13,6 @@ from alluxio_lance.errors import InvalidArgument
 SOURCES = st.lists(st.tuples(st.integers(1, 60), st.floats(0.1, 5)), min_size=1, max_size=4)
 
 
-@settings(deadline=None, print_blob=True)
 @given(SOURCES, st.integers())
 def test_until_the_first_runs_out(sources, seed):
     """No row comes twice, and the last one is the last of a source that was read in full."""
@@ -26,7 +25,6 @@ def test_until_the_first_runs_out(sources, seed):
     check_proportions(which, weights)
 
 
-@settings(deadline=None, print_blob=True)
 @given(SOURCES, st.integers())
 def test_until_all_have_run_out(sources, seed):
     """Each row of each source comes, and in each pass over a source each comes once; one source ends with its last."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from alluxio_lance.client.views.hashing import derived, hash_bytes, hash_integers
@@ -53,7 +53,6 @@ def test_seeds_are_independent():
     assert abs(int((one & other).sum()) - 25_000) < 1000
 
 
-@settings(deadline=None, print_blob=True)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=6))
 def test_shares_end_where_they_add_up(sizes):
     """Parts are in order; what adds up to 1 but for rounding is all."""

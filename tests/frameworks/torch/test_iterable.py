@@ -236,7 +236,7 @@ def test_a_broken_epoch_is_over(open_kinds):
     assert numbers(dataset) == planned(dataset, 1)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     steps=st.integers(0, 12),
     before=st.sampled_from([1, 2, 3, 8]),

@@ -82,7 +82,7 @@ def test_a_header_that_holds_no_token_is_refused(authenticator, header):
         authenticator.bearer(header, "unix")
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(max_size=300) | st.text(max_size=100).map(lambda text: f"Bearer {text}"))
 def test_no_header_breaks_the_reading(authenticator, header):
     """Whatever a stranger sends: refused, without his text in the answer."""

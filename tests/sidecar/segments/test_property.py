@@ -63,7 +63,7 @@ def _values(column: pa.ChunkedArray) -> list[object]:
     return [_plain(value) for chunk in chunks for value in chunk.to_pylist()]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(table=tables(), batch_rows=st.sampled_from([1, 3, 500, 4096, 5000, 100_000]))
 def test_any_table_comes_back(table, batch_rows, table_double, read_column):
     """Whatever the types, nulls, batch sizes and offsets: the segments hold the same rows, and all memory is told."""
