@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import resource
 import sys
@@ -12,7 +13,17 @@ from typing import Final
 
 from alluxio_lance.errors import Unavailable
 
-__all__ = ["Descriptors", "Identity", "Origin", "close_all", "identities", "make_room", "take_from", "writable"]
+__all__ = [
+    "Descriptors",
+    "Identity",
+    "Origin",
+    "close_all",
+    "identities",
+    "is_sealed",
+    "make_room",
+    "take_from",
+    "writable",
+]
 
 _OTHERS: Final = 256
 """Descriptors that we leave to the rest of the process: DataLoader queues, data files, sockets."""
@@ -57,6 +68,15 @@ def identities(descriptors: Iterable[int]) -> tuple[Identity, ...]:
     """Say which files these are."""
     found = map(os.fstat, descriptors)
     return tuple((about.st_dev, about.st_ino) for about in found)
+
+
+def is_sealed(descriptor: int) -> bool:
+    """Tell whether it is sealed memory, and not a file that stands in for it: only memory has seals."""
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_GET_SEALS)
+    except OSError:
+        return False
+    return True
 
 
 def close_all(descriptors: Iterable[int]) -> None:

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from alluxio_lance.address import Address
 from alluxio_lance.client.attaching import Connections
+from alluxio_lance.client.descriptors import is_sealed
 from alluxio_lance.client.opening import open_stream
 from alluxio_lance.client.table import Table, schema_of
 from alluxio_lance.client.window import WindowLease
@@ -148,6 +149,10 @@ class StreamedVersion:
         """
         numbers = self._checked(units, in_order=False)
         self._connections.first.ahead(self._connections.token, numbers)
+
+    def is_free(self, table: Table) -> bool:
+        """Tell whether a window takes nothing of the node's budget, since all of it is files of the disk tier."""
+        return not any(is_sealed(number) for number in table.lease.descriptors.numbers)
 
     def _checked(self, units: Sequence[int], *, in_order: bool = True) -> list[int]:
         try:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import closing
+from itertools import chain
 
 import pyarrow as pa
 
@@ -131,11 +133,9 @@ class _Run:
         return [self._fillings[column.name] for column in self._plan.columns]
 
     def load(self) -> None:
-        self._start(self._plan.columns)
-        again = self._fill(list(self._fillings.values()))
+        again = self._pass(self._plan.columns)
         if again:
-            self._start([filling.column.as_arrow() for filling in again])
-            self._fill([self._fillings[filling.column.name] for filling in again])
+            self._pass([filling.column.as_arrow() for filling in again])
         self._account.settle(sum(filling.taken for filling in self.filled))
 
     def undo(self) -> None:
@@ -143,8 +143,19 @@ class _Run:
             filling.close()
         self._account.settle(0)
 
-    def _start(self, columns: Sequence[ColumnPlan]) -> None:
-        """Claim the memory of all columns, then have that of the FIXED ones taken, in the order in which rows come."""
+    def _pass(self, columns: Sequence[ColumnPlan]) -> list[ColumnFilling]:
+        """Read all rows once into columns and return those that must be laid out as ARROW."""
+        fresh = self._claim(columns)
+        with closing(self._batches([column.name for column in columns])) as batches:
+            # Before the first rows come their files are found and hashed, which takes as long as to clear huge pages.
+            with ThreadPoolExecutor(1, "alluxio-lance-first") as reader:
+                first = reader.submit(next, batches, None)
+                self._allocate(fresh)
+            came = first.result()
+            return self._fill(fresh, batches if came is None else chain((came,), batches))
+
+    def _claim(self, columns: Sequence[ColumnPlan]) -> list[ColumnFilling]:
+        """Claim the memory of all columns."""
         fresh = []
         pool = free_huge_bytes()
         need = huge = 0
@@ -157,6 +168,10 @@ class _Run:
             fresh.append(filling)
         self._account.reserve(need, huge=huge)
         self._fillings |= {filling.column.name: filling for filling in fresh}
+        return fresh
+
+    def _allocate(self, fresh: Sequence[ColumnFilling]) -> None:
+        """Have the memory of FIXED columns taken, in the order in which rows come."""
         fixed = [filling for filling in fresh if filling.column.shape.kind is ColumnKind.FIXED]
         for filling in fixed:
             filling.allocate_huge()
@@ -173,11 +188,11 @@ class _Run:
         wanted = plan.need_of(column, HUGE_PAGE)
         return choose_pages(data, self._prefer, wanted=wanted, pool=pool)
 
-    def _fill(self, active: list[ColumnFilling]) -> list[ColumnFilling]:
-        """Read all rows once into the columns and return those that must be laid out as ARROW."""
+    def _fill(self, fresh: Sequence[ColumnFilling], batches: Iterator[pa.RecordBatch]) -> list[ColumnFilling]:
+        active = list(fresh)
         again: list[ColumnFilling] = []
         rows = 0
-        for shard, batch in self._pieces([filling.column for filling in active]):
+        for shard, batch in self._pieces([filling.column for filling in active], batches):
             for filling in list(active):
                 try:
                     self._copied += filling.append(shard, batch.column(filling.column.name))
@@ -213,11 +228,16 @@ class _Run:
                 )
             )
 
-    def _pieces(self, columns: Sequence[ColumnPlan]) -> Iterator[tuple[int, pa.RecordBatch]]:
+    def _batches(self, names: Sequence[str]) -> Generator[pa.RecordBatch, None, None]:
+        yield from self._reader.batches(names, rows=self._rows)
+
+    def _pieces(
+        self, columns: Sequence[ColumnPlan], batches: Iterator[pa.RecordBatch]
+    ) -> Iterator[tuple[int, pa.RecordBatch]]:
         """Cut the stream of batches at the borders of shards."""
         rows = 0
         checked: pa.Schema | None = None
-        for batch in self._reader.batches([column.name for column in columns], rows=self._rows):
+        for batch in batches:
             if self._cancelled():
                 raise Unavailable(f"the load of {self._plan.label} was cancelled - open it again", what="load")
             if checked is None or not batch.schema.equals(checked):

@@ -10,6 +10,7 @@ from typing import Any, Final
 from blake3 import blake3
 
 from alluxio_lance.storage.place import Patch, Place
+from alluxio_lance.storage.wire import LENGTH_DELIMITED, varint
 
 __all__ = ["content_hash", "file_hash", "sort_maps"]
 
@@ -17,7 +18,6 @@ _FOOTER: Final = struct.Struct("<QQQIIHH4s")
 """Positions of column metadata and of the two offset tables, counts of buffers and columns, format, magic."""
 _ENTRY: Final = struct.Struct("<QQ")
 _MAGIC: Final = b"LANC"
-_LENGTH_DELIMITED: Final = 2
 _FIXED: Final = {1: 8, 5: 4}
 
 Shape = Mapping[int, "Shape | None"]
@@ -65,16 +65,16 @@ def sort_maps(message: bytes, shape: Shape) -> bytes:
     place = 0
     while place < len(message):
         start = place
-        key, place = _varint(message, place)
+        key, place = varint(message, place)
         number, wire = key >> 3, key & 7
-        if wire == _LENGTH_DELIMITED:
-            length, begin = _varint(message, place)
+        if wire == LENGTH_DELIMITED:
+            length, begin = varint(message, place)
             place = begin + length
             body = message[begin:place]
             inner = shape.get(number)
             record = message[start:begin] + (body if inner is None else sort_maps(body, inner))
         else:
-            place = _varint(message, place)[1] if wire == 0 else place + _FIXED[wire] if wire in _FIXED else -1
+            place = varint(message, place)[1] if wire == 0 else place + _FIXED[wire] if wire in _FIXED else -1
             record = message[start:place]
         if not start < place <= len(message):
             raise ValueError("no protobuf message")
@@ -83,17 +83,6 @@ def sort_maps(message: bytes, shape: Shape) -> bytes:
             maps[number].append(record)
     ordered = {number: iter(sorted(entries)) for number, entries in maps.items()}
     return b"".join(next(ordered[number]) if number in ordered else record for number, record in records)
-
-
-def _varint(message: bytes, place: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = message[place]
-        place += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:  # noqa: PLR2004 - the continuation bit
-            return value, place
-        shift += 7
 
 
 def content_hash(schema: bytes, fragments: list[dict[str, Any]]) -> str:

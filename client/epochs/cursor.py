@@ -12,6 +12,7 @@ from typing import Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from alluxio_lance.client.epochs.coming import Coming
 from alluxio_lance.client.epochs.plan import EpochPlan, Window
 from alluxio_lance.client.fixed import FixedColumn
 from alluxio_lance.client.table import Table
@@ -23,6 +24,10 @@ Piece = tuple[Table, npt.NDArray[np.int64]]
 """Rows of a table."""
 
 
+_NOWHERE: Final = Window(0, 0, 0, np.empty(0, np.int64))
+"""Of a version without rows."""
+
+
 class Windows(Protocol):
     """What a streamed version gives."""
 
@@ -31,6 +36,9 @@ class Windows(Protocol):
 
     def ahead(self, units: Sequence[int]) -> None:
         """Ask for units that will be read soon."""
+
+    def is_free(self, table: Table) -> bool:
+        """Tell whether a window takes nothing of what readers share: nobody waits until it is let go."""
 
 
 class _Tables(Protocol):
@@ -45,9 +53,12 @@ class Cursor:
         self._plan: Final = plan
         self._tables: Final = tables
         self._order: tuple[int, npt.NDArray[np.int64]] | None = None
+        self._latest = plan.windows[0] if plan.windows else _NOWHERE
 
     def pieces(self, positions: npt.NDArray[np.int64]) -> Iterator[Piece]:
         """Yield the rows at places of the order, one piece for each stretch that lies within a window.
+
+        Places ascend one by one, as `Share.positions` gives them; only at the end of an epoch some come again.
 
         A piece must be read before the next one is asked for: its window may be let go then.
         """
@@ -64,13 +75,19 @@ class Cursor:
         self._tables.rest(None)
 
     def _window_of(self, positions: npt.NDArray[np.int64]) -> Window:
-        windows = self._plan.windows
-        return windows[0] if len(windows) == 1 else windows[int(self._plan.windows_of(positions[:1])[0])]
+        # Most batches are of the same window as the one before.
+        first = int(positions[0])
+        if not self._latest.start <= first < self._latest.stop:
+            self._latest = self._plan.windows[int(self._plan.windows_of(positions[:1])[0])]
+        return self._latest
 
     def _stretches(self, positions: npt.NDArray[np.int64]) -> Iterator[tuple[Window, npt.NDArray[np.int64]]]:
         windows = self._plan.windows
-        if len(windows) == 1:
-            yield windows[0], positions
+        window = self._window_of(positions)
+        first, last = int(positions[0]), int(positions[-1])
+        # Neighbouring places, as nearly all batches have them, need no look at each.
+        if len(windows) == 1 or (last < window.stop and last - first == len(positions) - 1):
+            yield window, positions
             return
         numbers = self._plan.windows_of(positions)
         ends = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(positions)]
@@ -95,8 +112,9 @@ def resident_cursor(plan: EpochPlan, table: Table) -> Cursor:
 def streamed_cursor(plan: EpochPlan, source: Windows, *, patience: float | None) -> Cursor:
     """Go through an epoch window by window.
 
-    At most one window is held, and the next one is asked for ahead, which holds nothing: a process that waits for its
-    turn must not keep the memory that those before it need.
+    Of windows in memory at most one is held, and the next one is asked for ahead, which holds nothing: a process that
+    waits for its turn must not keep the memory that those before it need. Windows that are free, since they are files of
+    the disk tier, are taken by another thread while the one before is read.
 
     Parameters
     ----------
@@ -129,17 +147,35 @@ class _Streamed:
         self._rested: float | None = None
         """Since when nobody has read; None while somebody does."""
         self._impatient: threading.Timer | None = None
+        self._coming: Coming | None = None
 
     def rows(self, window: Window, local: npt.NDArray[np.int64]) -> Piece:
         self._calm()
         if self._held is None or self._held[0] != window.number:
             self._let_go()
-            table = self._source.window(window.units.tolist())
+            coming, self._coming = self._coming, None
+            if coming is not None and coming.number != window.number:
+                coming.drop()
+                coming = None
+            table = self._take(window) if coming is None else coming.table()
             self._held = window.number, table
             self._ask_ahead(window.number + 1)
-            if self._plan.shuffle:
-                _populate(table)
+            # Where several take turns each holds one window: what it does not read yet, another one reads.
+            if self._patience is None and window.number + 1 < len(self._plan.windows) and self._source.is_free(table):
+                following = self._plan.windows[window.number + 1]
+                self._coming = Coming(following.number, lambda: self._take(following))
+                self._ask_ahead(following.number + 1)
         return self._held[1], local
+
+    def _take(self, window: Window) -> Table:
+        table = self._source.window(window.units.tolist())
+        if self._plan.shuffle:
+            try:
+                _populate(table)
+            except BaseException:
+                table.close()
+                raise
+        return table
 
     def _ask_ahead(self, number: int) -> None:
         if self._asked < number < len(self._plan.windows):
@@ -152,6 +188,9 @@ class _Streamed:
         if self._patience == 0 or window is None or (self._held is not None and self._held[0] != window.number):
             self._calm(for_good=window is None)
             self._let_go()
+            if window is None and self._coming is not None:
+                self._coming.drop()
+                self._coming = None
         elif self._patience is not None:
             with self._turn:
                 self._rested = time.monotonic()

@@ -54,6 +54,10 @@ class View:
         """What to give to ``lance.dataset``."""
         return self.root.address(TABLE).uri
 
+    def find(self, path: str) -> Path:
+        """Tell where a file of the table is to be read."""
+        return self._folder / TABLE / path
+
     def put(self, path: str, data: bytes) -> None:
         """Write a file, the table's manifest."""
         self._named(path).write_bytes(data)
@@ -70,10 +74,10 @@ class View:
 
     def unlink(self, path: str) -> None:
         """Take a name away again."""
-        self._named(path).unlink(missing_ok=True)
+        self.find(path).unlink(missing_ok=True)
 
     def _named(self, path: str) -> Path:
-        named = self._folder / TABLE / path
+        named = self.find(path)
         named.parent.mkdir(parents=True, exist_ok=True)
         return named
 

@@ -16,7 +16,8 @@ from alluxio_lance.errors import Corrupt
 from alluxio_lance.lifecycle.ports import StoredFile
 from alluxio_lance.storage.faults import lance_faults
 from alluxio_lance.storage.opening import session
-from alluxio_lance.storage.scanning import Shape, Span, scan
+from alluxio_lance.storage.raw.scanning import RawScanner
+from alluxio_lance.storage.scanning import Shape, Span
 from alluxio_lance.storage.views.folder import View
 from alluxio_lance.storage.views.pieces import Piece
 from alluxio_lance.storage.views.preparing import Fault, Preparation
@@ -61,6 +62,7 @@ class Window:
         self._where = f"the blocks on this node of {table.where}"
         try:
             self._dataset = self._open(table, manifest)
+            self._scanner = RawScanner(self._dataset, self._where, lambda name: self._view.find(f"data/{name}"))
         except BaseException:
             self._view.close()
             raise
@@ -95,7 +97,7 @@ class Window:
     def scan(self, piece: Piece, shape: Shape, span: Span) -> Iterator[pa.RecordBatch]:
         """Stream rows of a piece."""
         fragments = self._dataset.get_fragments()[piece.first : piece.stop]
-        return scan(self._dataset, shape, self._where, span, fragments)
+        return self._scanner.scan(shape, span, fragments)
 
     def release(self, piece: Piece) -> None:
         """Let go of what was made for a piece."""

@@ -41,8 +41,8 @@ class Held:
 class Source:
     """Stands for a streamed version: it counts what is held, and remembers what it was asked for."""
 
-    def __init__(self, rows: int, *, ended: bool = False) -> None:
-        self.rows, self.ended = rows, ended
+    def __init__(self, rows: int, *, ended: bool = False, free: bool = False) -> None:
+        self.rows, self.ended, self.free = rows, ended, free
         self.held: list[Held] = []
         self.most = 0
         self.opened: list[list[int]] = []
@@ -56,6 +56,10 @@ class Source:
         made = Held(self, np.array(numbers))
         self.most = max(self.most, len(self.held))
         return made
+
+    def is_free(self, _: Any) -> bool:
+        """Say of all windows whether they are files."""
+        return self.free
 
     def ahead(self, units: Sequence[int]) -> None:
         """Remember a hint."""
@@ -102,6 +106,75 @@ def test_one_window_is_held_at_a_time(size, patience, shuffle):
     assert source.hints == units[1:]
     if patience != 0:
         assert source.opened == units
+
+
+@pytest.mark.parametrize("size", [1, 7, 30, 64, 95])
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_windows_that_are_free_are_taken_while_another_is_read(size, shuffle):
+    """They are the plan's as well; no more than two are held, and none is left."""
+    the_plan, source = plan(shuffle=shuffle), Source(95, free=True)
+    wanted = [the_plan.row_numbers(window, the_plan.order(window)) for window in the_plan.windows]
+    found = read(streamed_cursor(the_plan, source, patience=None), batches(size))
+    assert [row for batch in found for row in batch] == np.concatenate(wanted).tolist()
+    assert source.most <= 2
+    assert source.held == []
+    assert source.opened == [window.units.tolist() for window in the_plan.windows]
+
+
+def test_free_windows_are_not_taken_ahead_where_readers_take_turns():
+    """Each of several readers would take all of them, to read only its own part."""
+    source = Source(95, free=True)
+    read(streamed_cursor(plan(), source, patience=60), batches(7))
+    assert source.most == 1
+
+
+def test_a_reader_that_ends_early_lets_go_of_what_is_on_its_way():
+    """It does not wait for it: that comes, and goes."""
+    source, come, gone = Source(95, free=True), threading.Event(), threading.Event()
+    plain = source.window
+
+    def slow(units: Sequence[int]) -> Any:
+        if source.opened:
+            assert come.wait(60)
+        return plain(units)
+
+    source.window = slow  # type: ignore[method-assign]
+    cursor = streamed_cursor(plan(), source, patience=None)
+    list(cursor.pieces(batches(10)[0]))
+    cursor.close()
+    assert source.held == []
+    source.let_go = gone.set
+    come.set()
+    assert gone.wait(60)
+    assert source.held == []
+
+
+def test_a_window_on_its_way_that_cannot_be_had():
+    """What went wrong is said when it is wanted, and once; to ask again is to try again."""
+    source = Source(95, free=True)
+    plain, faults = source.window, [Unavailable("the sidecar is gone", what="sidecar")]
+
+    def broken(units: Sequence[int]) -> Any:
+        if source.opened and faults:
+            raise faults.pop()
+        return plain(units)
+
+    source.window = broken  # type: ignore[method-assign]
+    cursor = streamed_cursor(plan(), source, patience=None)
+    cuts = batches(10)
+    before = []
+    # The first window has two units.
+    for number in range(2):
+        before.append([int(row) for table, rows in cursor.pieces(cuts[number]) for row in table.numbers[rows]])
+        cursor.rest(cuts[number + 1])
+    with pytest.raises(Unavailable, match="the sidecar is gone"):
+        list(cursor.pieces(cuts[2]))
+    assert source.held == []
+    after = read(cursor, cuts[2:])
+    the_plan = plan()
+    wanted = [the_plan.row_numbers(window, the_plan.order(window)) for window in the_plan.windows]
+    assert [row for batch in [*before, *after] for row in batch] == np.concatenate(wanted).tolist()
+    assert source.held == []
 
 
 def test_nothing_is_held_between_batches_that_may_not():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import resource
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from alluxio_lance.files.blocks import LocalBlocks, NotHere
 from alluxio_lance.incoming import Source
 from alluxio_lance.storage import LanceStore
 from alluxio_lance.storage.views import joining
-from alluxio_lance.ways import Way
+from alluxio_lance.ways import FileWay, Way
 
 NEAR, JOINED, FAR = Way.SHORT_CIRCUIT, Way.JOINED, Way.ENDPOINT
 
@@ -108,6 +109,10 @@ def test_some_files_near(rig, fault, number):
     assert ways == explained
 
 
+def _without_free(ways: dict[str, FileWay]) -> dict[str, FileWay]:
+    return {path: replace(way, why=re.sub(r"\d+ MiB free", "free", way.why)) for path, way in ways.items()}
+
+
 def test_joined_blocks(rig, monkeypatch):
     """A file of several blocks is joined when the disk has room, and goes by the endpoint when not."""
     version = rig.fill(rows(), rows(ROWS))
@@ -121,7 +126,8 @@ def test_joined_blocks(rig, monkeypatch):
     again, ways = rig.read(version)
     assert ways[path].way is FAR
     assert "to join its blocks takes" in ways[path].why
-    assert ways == rig.explained(version)
+    # What is free on the disk changes from one moment to the next.
+    assert _without_free(ways) == _without_free(rig.explained(version))
     assert table.equals(again)
     assert table.equals(pa.concat_tables([rows(), rows(ROWS)]))
 
