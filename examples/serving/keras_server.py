@@ -20,18 +20,23 @@ __all__ = ["predict", "watch"]
 
 
 def watch(uri: str, on_swap: OnSwap) -> ModelWatcher:
-    """Follow a model; what serves of each version is its traced graph."""
-    return ModelWatcher(uri, on_swap=on_swap, prepare=traced)
+    """Follow a model; what serves of each version is its traced graph, and a version that cannot answer never does."""
+    return ModelWatcher(uri, on_swap=on_swap, trace=traced, prepare=ask_once)
 
 
 def traced(model: Any) -> Any:
-    """Make the graph of a model and ask it once, before there is somebody who waits for it.
+    """Make the graph of a model, mostly before there is a version whose weights it gets.
 
     A function of each version's own: one for all would be traced again at the first request to each model.
     """
     answer = tf.function(model, input_signature=[tf.TensorSpec((None, PIXELS), tf.float32)], autograph=False)
-    predict(answer, np.zeros((1, PIXELS), np.float32))
+    ask_once(answer)
     return answer
+
+
+def ask_once(answer: Any) -> None:
+    """Ask before there is somebody who waits for it: a version that cannot answer never serves."""
+    predict(answer, np.zeros((1, PIXELS), np.float32))
 
 
 def predict(answer: Any, pixels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from alluxio_lance.frameworks.tf.models.alike import alike
 from alluxio_lance.frameworks.tf.models.architecture import build, uncompiled
 from alluxio_lance.frameworks.tf.models.unfilled import Unfilled, unfilled_variables
 
@@ -27,12 +28,12 @@ class Blank:
     """Its variables that have no initial values yet."""
 
     def fits(self, text: bytes, uri: str, *, compiled: bool) -> bool:
-        """Tell whether a version of this architecture would be built alike."""
+        """Tell whether a version of this architecture would be built alike, but for the numbers in Keras's own names."""
         if compiled != self.compiled:
             return False
         # A training that goes on with another learning rate changes how a model is compiled, and nothing else.
         return text == self.architecture or (
-            not compiled and uncompiled(text, uri) == uncompiled(self.architecture, uri)
+            not compiled and alike(uncompiled(text, uri), uncompiled(self.architecture, uri))
         )
 
 
