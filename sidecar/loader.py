@@ -147,7 +147,7 @@ class _Run:
         """Read all rows once into columns and return those that must be laid out as ARROW."""
         fresh = self._claim(columns)
         with closing(self._batches([column.name for column in columns])) as batches:
-            # Before the first rows come their files are found and hashed, which takes as long as to clear huge pages.
+            # Before the first rows come their files are found and hashed, which takes a while.
             with ThreadPoolExecutor(1, "alluxio-lance-first") as reader:
                 first = reader.submit(next, batches, None)
                 self._allocate(fresh)
@@ -174,7 +174,7 @@ class _Run:
         """Have the memory of FIXED columns taken, in the order in which rows come."""
         fixed = [filling for filling in fresh if filling.column.shape.kind is ColumnKind.FIXED]
         for filling in fixed:
-            filling.allocate_huge()
+            filling.claim_huge()
         for shard in range(self._plan.shards):
             for filling in fixed:
                 filling.begin(shard, self._pool)

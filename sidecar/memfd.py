@@ -11,10 +11,12 @@ import errno
 import fcntl
 import mmap
 import os
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from concurrent.futures import Executor, Future
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -23,19 +25,34 @@ import numpy as np
 from alluxio_lance.errors import Internal, NoSpace, Unavailable
 from alluxio_lance.layout import PAGE, Pages
 
-__all__ = ["HUGE_PAGE", "LARGE", "Memfd", "choose_pages", "free_huge_bytes", "memory_faults", "page_bytes", "round_up"]
+__all__ = [
+    "HUGE_PAGE",
+    "LARGE",
+    "Memfd",
+    "choose_pages",
+    "free_huge_bytes",
+    "huge_allowance",
+    "memory_faults",
+    "page_bytes",
+    "round_up",
+]
 
 HUGE_PAGE: Final = 2 << 20
 LARGE: Final = 8 << 20
 """Bytes of data from which huge pages pay: below, the rounding of head and tail wastes too much."""
 
 _HUGE_POOL: Final = Path("/sys/kernel/mm/hugepages/hugepages-2048kB")
+_HUGE_LIMITS: Final = (
+    ("sys/fs/cgroup", "hugetlb.2MB.max", "hugetlb.2MB.current"),
+    ("sys/fs/cgroup/hugetlb", "hugetlb.2MB.limit_in_bytes", "hugetlb.2MB.usage_in_bytes"),
+)
+"""Where version 2 of cgroups and version 1 keep them."""
 _SHMEM_THP: Final = Path("/sys/kernel/mm/transparent_hugepage/shmem_enabled")
 _THP_ALLOWED: Final = frozenset({"always", "within_size", "advise", "force"})
 _POPULATE_WRITE: Final = 23
 """MADV_POPULATE_WRITE (Linux 5.14), which mmap does not name: allocate now and fail with an error, not by SIGBUS."""
 _STEP: Final = 16 << 20
-"""Bytes populated in one call, which holds the interpreter's lock."""
+"""Bytes populated in one call, which may hold the interpreter's lock."""
 _LONGEST_NAME: Final = 249
 _SEALS: Final = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
 _NO_MEMORY: Final = frozenset({errno.ENOSPC, errno.ENOMEM, errno.EFAULT, errno.EFBIG})
@@ -54,12 +71,36 @@ def page_bytes(pages: Pages) -> int:
 
 
 def free_huge_bytes(pool: Path = _HUGE_POOL) -> int:
-    """Return the bytes of reserved 2 MiB pages that nobody uses or has a claim on; 0 where there are none."""
+    """Return the bytes of reserved 2 MiB pages that this process may take; 0 where there are none.
+
+    Nobody uses these pages or has a claim on them, and no limit of a container forbids to take them.
+    """
     try:
         free, claimed = (int((pool / name).read_text()) for name in ("free_hugepages", "resv_hugepages"))
     except FileNotFoundError:
         return 0
-    return max(0, free - claimed) * HUGE_PAGE
+    return max(0, min((free - claimed) * HUGE_PAGE, huge_allowance()))
+
+
+def huge_allowance(root: Path = Path("/")) -> int:
+    """Return what the limits for huge pages of this process' cgroup and those above leave, in bytes."""
+    left = [sys.maxsize]
+    try:
+        groups = (root / "proc/self/cgroup").read_text().splitlines()
+    except FileNotFoundError:
+        groups = []
+    for line in groups:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "hugetlb" not in controllers.split(","):
+            continue
+        mount, limit, usage = _HUGE_LIMITS[bool(controllers)]
+        inside = PurePosixPath(path.lstrip("/"))
+        for folder in {inside, *inside.parents}:
+            # Normal: not every level has the controller, and "max" is no number.
+            with suppress(FileNotFoundError, NotADirectoryError, PermissionError, ValueError):
+                most, used = (int((root / mount / folder / name).read_text()) for name in (limit, usage))
+                left.append(most - used)
+    return max(0, min(left))
 
 
 def _transparent_allowed(switch: Path = _SHMEM_THP) -> bool:
@@ -103,6 +144,9 @@ class Memfd:
         Bytes to preallocate at once.
     pages
         The pages to use.
+    claimed
+        Only claim reserved huge pages, so that nobody else can take them. To clear them takes as long as to fill them: call
+        `clear` before the first `write`. Other pages are preallocated whatever it says.
 
     Raises
     ------
@@ -110,19 +154,24 @@ class Memfd:
         When the kernel has no memory; nothing stays allocated.
     """
 
-    def __init__(self, name: str, length: int, pages: Pages = Pages.SMALL) -> None:
+    def __init__(self, name: str, length: int, pages: Pages = Pages.SMALL, *, claimed: bool = False) -> None:
         self.name = _fitting(name)
         self.pages = pages
         self._unit = page_bytes(pages)
         self._allocated = 0
         self._mapping: mmap.mmap | None = None
+        self._clearing: list[Future[None]] = []
+        """Steps of `clear`, in order."""
         flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
         if pages is Pages.HUGE:
             flags |= os.MFD_HUGETLB | os.MFD_HUGE_2MB
         with memory_faults(self.name, length):
             self._fd: int | None = os.memfd_create(self.name, flags)
         try:
-            self.ensure(length)
+            if claimed and pages is Pages.HUGE:
+                self._claim(length)
+            else:
+                self.ensure(length)
         except BaseException:
             self.close()
             raise
@@ -154,6 +203,28 @@ class Memfd:
                 self._remap(length)
         self._allocated = length
 
+    def _claim(self, length: int) -> None:
+        length = round_up(length, self._unit)
+        with memory_faults(self.name, length):
+            os.ftruncate(self.fd, length)
+            # To map them is to have them set aside.
+            self._remap(length)
+        self._allocated = length
+
+    def clear(self, taker: Executor) -> None:
+        """Have another thread, the only one of ``taker``, clear what is only claimed; `write` waits for what it needs of it."""
+        # By fallocate, and not by touching it: where the limit of a container forbids it, that is an error and not SIGBUS.
+        self._clearing = [
+            taker.submit(os.posix_fallocate, self.fd, start, min(_STEP, self._allocated - start))
+            for start in range(0, self._allocated, _STEP)
+        ]
+
+    def _await_cleared(self, end: int) -> None:
+        """Wait until there is memory up to ``end``."""
+        if self._clearing and end:
+            with memory_faults(self.name, end):
+                self._clearing[min((end - 1) // _STEP, len(self._clearing) - 1)].result()
+
     def _populate(self, length: int) -> None:
         # fallocate gives huge pages only where shmem_enabled is "always"; "advise" wants an advised mapping.
         os.ftruncate(self.fd, length)
@@ -182,6 +253,7 @@ class Memfd:
         source = np.frombuffer(data, np.uint8)
         self.ensure(offset + source.size)
         if self._mapping is not None:
+            self._await_cleared(offset + source.size)
             np.copyto(np.frombuffer(self._mapping, np.uint8, source.size, offset), source)
             return source.size
         with memory_faults(self.name, offset + source.size):
@@ -204,6 +276,7 @@ class Memfd:
         """
         if self.pages is Pages.HUGE and length % HUGE_PAGE:
             raise Internal(f"{self.name}: {length} bytes are no whole huge pages - please report it")
+        self._await_cleared(self._allocated)
         self._unmap()
         os.ftruncate(self.fd, length)
         for attempt in range(_SEAL_ATTEMPTS):
@@ -242,6 +315,11 @@ class Memfd:
 
     def close(self) -> None:
         """Free the memory, unless the descriptor was given away; a second call does nothing."""
+        # The last first: what waits must be gone before what runs is waited for.
+        for clearing in reversed(self._clearing):
+            if not clearing.cancel():
+                clearing.exception()
+        self._clearing = []
         self._unmap()
         fd, self._fd = self._fd, None
         if fd is not None:

@@ -59,8 +59,8 @@ class ColumnFilling:
         """Bytes taken so far."""
         return sum(filled.bytes for filled in self._filled) + sum(writer.taken for writer in self._writers.values())
 
-    def allocate_huge(self) -> None:
-        """Take the memory of all values at once where it is reserved huge pages: there are others to fall back to."""
+    def claim_huge(self) -> None:
+        """Claim the memory of all values at once where it is reserved huge pages: there are others to fall back to."""
         if self.pages is not Pages.HUGE:
             return
         try:
@@ -73,8 +73,10 @@ class ColumnFilling:
             self.need = self._plan.need_of(self.column, page_bytes(self.pages))
 
     def begin(self, shard: int, pool: Executor) -> None:
-        """Have another thread take the memory of a shard's values; a lack of it shows when its first rows come."""
-        if shard not in self._writers:
+        """Have another thread take or clear the memory of a shard's values; a lack of it shows when rows come for it."""
+        if shard in self._writers:
+            self._writers[shard].clear(pool)
+        else:
             self._coming[shard] = pool.submit(self._open, shard)
 
     def _open(self, shard: int) -> SegmentWriter:

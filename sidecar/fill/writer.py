@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
+from concurrent.futures import Executor
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -37,7 +38,7 @@ class SegmentWriter(ABC):
     name
         The memfd's name.
     pages
-        The memfd's pages.
+        The memfd's pages; reserved huge ones are only claimed, call `clear` before the first `append`.
 
     Raises
     ------
@@ -48,11 +49,15 @@ class SegmentWriter(ABC):
     def __init__(self, column: ColumnPlan, rows: int, name: str, pages: Pages) -> None:
         self._column = column
         self._rows = rows
-        self._memfd = Memfd(name, self._first_bytes(pages), pages)
+        self._memfd = Memfd(name, self._first_bytes(pages), pages, claimed=True)
 
     @abstractmethod
     def _first_bytes(self, pages: Pages) -> int:
         """Say how many bytes to preallocate at once."""
+
+    def clear(self, taker: Executor) -> None:
+        """Have the claimed memory cleared by another thread, see `Memfd.clear`."""
+        self._memfd.clear(taker)
 
     @abstractmethod
     def append(self, array: pa.Array) -> int:

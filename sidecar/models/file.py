@@ -73,20 +73,22 @@ class FileFilling:
         """Bytes of memory that it takes."""
         return round_up(self.head.length, page_bytes(self.pages))
 
-    def allocate_huge(self) -> None:
-        """Take the memory at once where it is reserved huge pages: there are others to fall back to."""
+    def claim_huge(self) -> None:
+        """Claim the memory at once where it is reserved huge pages: there are others to fall back to."""
         if self.pages is not Pages.HUGE:
             return
         try:
-            self._memfd = Memfd(self._name, self.head.length, self.pages)
+            self._memfd = Memfd(self._name, self.head.length, self.pages, claimed=True)
         except NoSpace:
             # Somebody else took the reserved pages since they were counted.
             self.pages = choose_pages(self._plain.length, Pages.TRANSPARENT)
             self.head = self._plain
 
     def begin(self, pool: Executor) -> None:
-        """Have another thread take the memory, the front first; a lack of it shows when a piece comes for it."""
-        if self._memfd is None:
+        """Have another thread take or clear the memory, the front first; a lack of it shows when a piece comes for it."""
+        if self._memfd is not None:
+            self._memfd.clear(pool)
+        else:
             self._memfd = memfd = Memfd(self._name, 0, self.pages)
             ends = range(_STEP, self.head.length + _STEP, _STEP)
             self._coming = [pool.submit(memfd.ensure, min(end, self.head.length)) for end in ends]

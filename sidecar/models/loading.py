@@ -148,7 +148,7 @@ class _Run:
         self._account.reserve(need, huge=huge)
         self._fillings = {filling.column.name: filling for filling in fresh}
         for filling in fresh:
-            filling.allocate_huge()
+            filling.claim_huge()
         for filling in fresh:
             filling.begin(taker)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 import lance
 import pyarrow as pa
@@ -25,6 +26,10 @@ from alluxio_lance.storage.views.survey import AHEAD
 from alluxio_lance.storage.views.table import Manifest, Table
 
 __all__ = ["Window"]
+
+_PLAIN_AHEAD: Final = 8
+"""Pieces that are hashed ahead where none of their files is joined: so that no processor waits while memory is cleared or
+rows are copied, and few enough that the page cache still has a piece when it is read."""
 
 
 class Window:
@@ -68,10 +73,10 @@ class Window:
             raise
         self._preparation = Preparation(self._view, table.line.prefix, views, blocks, known, checked)
         self._pool = ThreadPoolExecutor(AHEAD, "alluxio-lance-check")
-        self._coming = iter(pieces)
+        self._coming = deque(pieces)
         self._ready: dict[Piece, Future[list[Fault]]] = {}
-        for _ in range(AHEAD):
-            self._begin_next()
+        self._blocks = blocks
+        self._begin()
 
     def _open(self, table: Table, manifest: Manifest) -> lance.LanceDataset:
         self._view.put(manifest.path, manifest.data)
@@ -83,15 +88,19 @@ class Window:
             )
         return opened
 
-    def _begin_next(self) -> None:
-        piece = next(self._coming, None)
-        if piece is not None:
+    def _begin(self) -> None:
+        """Have pieces made ready, as many as may be at once; those of joined files take room on the disk."""
+        while self._coming:
+            joins = any(len(self._blocks[path]) > 1 for path in self._coming[0].paths)
+            if len(self._ready) >= (AHEAD if joins else _PLAIN_AHEAD):
+                return
+            piece = self._coming.popleft()
             self._ready[piece] = self._pool.submit(self._preparation.prepare, piece.paths)
 
     def prepare(self, piece: Piece) -> list[Fault]:
-        """Wait until a piece is ready, begin with a later one, and return what cannot be used of it."""
+        """Wait until a piece is ready, begin with later ones, and return what cannot be used of it."""
         ready = self._ready.pop(piece)
-        self._begin_next()
+        self._begin()
         return ready.result()
 
     def scan(self, piece: Piece, shape: Shape, span: Span) -> Iterator[pa.RecordBatch]:

@@ -168,7 +168,7 @@ def test_reserved_pages_that_somebody_else_took(table, load, read, tensor_bytes,
     """When the pool is empty after all, other pages are used, and the account is right."""
     real = file.Memfd
 
-    def refusing(name: str, length: int, pages: Pages) -> file.Memfd:
+    def refusing(name: str, length: int, pages: Pages, **how: bool) -> file.Memfd:
         if pages is Pages.HUGE:
             raise NoSpace("somebody was faster", need=length)
         return real(name, length, pages)

@@ -7,6 +7,9 @@ import fcntl
 import mmap
 import os
 import resource
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -202,6 +205,50 @@ def test_pages_with_a_claim_on_them_are_not_free(tmp_path):
     (tmp_path / "free_hugepages").write_text("10\n")
     (tmp_path / "resv_hugepages").write_text("3\n")
     assert free_huge_bytes(tmp_path) == 7 * HUGE_PAGE
+
+
+@pytest.mark.parametrize(
+    ("line", "files"),
+    [
+        ("0::/pod/box", ("sys/fs/cgroup", "hugetlb.2MB.max", "hugetlb.2MB.current")),
+        ("7:hugetlb:/pod/box", ("sys/fs/cgroup/hugetlb", "hugetlb.2MB.limit_in_bytes", "hugetlb.2MB.usage_in_bytes")),
+    ],
+)
+def test_the_limit_of_a_container_for_huge_pages(tmp_path, line, files):
+    """The least of what the cgroup and those above leave counts; none says so, and "max" is no limit."""
+    assert module.huge_allowance(tmp_path) == sys.maxsize
+    mount, limit, usage = files
+    for folder, most, used in (("pod/box", "max", 0), ("pod", 20 * MIB, 6 * MIB), ("", 64 * MIB, 8 * MIB)):
+        (tmp_path / mount / folder).mkdir(parents=True, exist_ok=True)
+        (tmp_path / mount / folder / limit).write_text(f"{most}\n")
+        (tmp_path / mount / folder / usage).write_text(f"{used}\n")
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text(f"3:cpu:/other\n{line}\n")
+    assert module.huge_allowance(tmp_path) == 14 * MIB
+    (tmp_path / mount / "pod" / usage).write_text(f"{30 * MIB}\n")
+    assert module.huge_allowance(tmp_path) == 0
+
+
+def test_claimed_pages_are_cleared_by_another_thread(reserved_pages):
+    """Nobody else can have them meanwhile; a write waits for what it needs, and a memory that is given up for nothing."""
+    free, started, go = free_huge_bytes(), threading.Event(), threading.Event()
+    with ThreadPoolExecutor(1) as taker:
+        taker.submit(lambda: (started.set(), go.wait(60)))
+        assert started.wait(60)
+        with Memfd("alluxio-lance:test", 3 * HUGE_PAGE, Pages.HUGE, claimed=True) as memory:
+            assert free_huge_bytes() == free - 3 * HUGE_PAGE
+            assert os.fstat(memory.fd).st_blocks == 0
+            memory.clear(taker)
+            threading.Timer(0.05, go.set).start()
+            memory.write(HUGE_PAGE, b"here")
+            memory.seal(2 * HUGE_PAGE)
+            assert os.fstat(memory.fd).st_blocks * 512 == 2 * HUGE_PAGE
+            with mmap.mmap(memory.fd, 2 * HUGE_PAGE, prot=mmap.PROT_READ) as mapping:
+                assert mapping[HUGE_PAGE : HUGE_PAGE + 5] == b"here\0"
+        memory = Memfd("alluxio-lance:test", 3 * HUGE_PAGE, Pages.HUGE, claimed=True)
+        memory.clear(taker)
+        memory.close()
+    assert free_huge_bytes() == free
 
 
 def test_reserved_pages_are_written_through_a_mapping_and_sealed(reserved_pages):
