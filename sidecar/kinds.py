@@ -40,6 +40,11 @@ class Leaf:
     truth: bool = False
     """Any value but 0 is stored as 1."""
 
+    @property
+    def plain(self) -> bool:
+        """Whether values are stored as Arrow has them."""
+        return self.source is not None and not self.truth and self.factor == 1
+
 
 @dataclass(frozen=True, slots=True)
 class Shape:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import closing
 from itertools import chain
 
@@ -149,10 +149,14 @@ class _Run:
         with closing(self._batches([column.name for column in columns])) as batches:
             # Before the first rows come their files are found and hashed, which takes a while.
             with ThreadPoolExecutor(1, "alluxio-lance-first") as reader:
-                first = reader.submit(next, batches, None)
+                first = [reader.submit(next, batches, None)]
                 self._allocate(fresh)
-            came = first.result()
-            return self._fill(fresh, batches if came is None else chain((came,), batches))
+            return self._fill(fresh, chain(_popped(first), batches))
+
+    def room(self, column: str, row: int, count: int) -> memoryview | None:
+        """Return where rows of a column may be read to."""
+        filling = self._fillings.get(column)
+        return None if filling is None else filling.room(row, count)
 
     def _claim(self, columns: Sequence[ColumnPlan]) -> list[ColumnFilling]:
         """Claim the memory of all columns."""
@@ -192,7 +196,9 @@ class _Run:
         active = list(fresh)
         again: list[ColumnFilling] = []
         rows = 0
+        full: int | None = None
         for shard, batch in self._pieces([filling.column for filling in active], batches):
+            self._finish(active, full)
             for filling in list(active):
                 try:
                     self._copied += filling.append(shard, batch.column(filling.column.name))
@@ -203,14 +209,20 @@ class _Run:
             if not active:
                 return again
             rows += batch.num_rows
-            if rows == shard * self._plan.shard_rows + self._plan.rows_of(shard):
-                for filling in active:
-                    filling.finish(shard)
+            full = shard if rows == shard * self._plan.shard_rows + self._plan.rows_of(shard) else None
+            # Not sealed before the next rows come: these may lie right in the memory, which nobody may have then.
+            del batch
             self._follow_growth()
             self._report(rows)
+        self._finish(active, full)
         if rows != self._plan.num_rows:
             raise self._wrong_rows(rows)
         return again
+
+    def _finish(self, active: Sequence[ColumnFilling], shard: int | None) -> None:
+        if shard is not None:
+            for filling in active:
+                filling.finish(shard)
 
     def _follow_growth(self) -> None:
         """Claim what columns of unknown length take beyond the guess."""
@@ -229,7 +241,9 @@ class _Run:
             )
 
     def _batches(self, names: Sequence[str]) -> Generator[pa.RecordBatch, None, None]:
-        yield from self._reader.batches(names, rows=self._rows)
+        # Only on reserved huge pages is there a place before the rows come.
+        into = self if any(self._fillings[name].pages is Pages.HUGE for name in names) else None
+        yield from self._reader.batches(names, rows=self._rows, into=into)
 
     def _pieces(
         self, columns: Sequence[ColumnPlan], batches: Iterator[pa.RecordBatch]
@@ -275,3 +289,10 @@ class _Run:
             expected=self._plan.num_rows,
             found=found,
         )
+
+
+def _popped(first: list[Future[pa.RecordBatch | None]]) -> Iterator[pa.RecordBatch]:
+    """Yield what came first, if anything, and keep nothing of it."""
+    came = first.pop().result()
+    if came is not None:
+        yield came

@@ -240,7 +240,9 @@ class Memfd:
     def _unmap(self) -> None:
         mapping, self._mapping = self._mapping, None
         if mapping is not None:
-            mapping.close()
+            # Somebody may still have `room` in it, after an error: then it goes with that.
+            with suppress(BufferError):
+                mapping.close()
 
     def write(self, offset: int, data: Any) -> int:
         """Copy a contiguous buffer to ``offset`` and return its number of bytes; the GIL is free meanwhile.
@@ -254,13 +256,29 @@ class Memfd:
         self.ensure(offset + source.size)
         if self._mapping is not None:
             self._await_cleared(offset + source.size)
-            np.copyto(np.frombuffer(self._mapping, np.uint8, source.size, offset), source)
+            target = np.frombuffer(self._mapping, np.uint8, source.size, offset)
+            # What was read into `room` is there.
+            if target.ctypes.data != source.ctypes.data:
+                np.copyto(target, source)
             return source.size
         with memory_faults(self.name, offset + source.size):
             done = 0
             while done < source.size:  # one call takes at most 2 GiB
                 done += os.pwrite(self.fd, source[done:].data, offset + done)
         return source.size
+
+    def room(self, offset: int, length: int) -> memoryview | None:
+        """Give out preallocated memory to be written in place, where it is mapped; it must have died before `seal`.
+
+        Raises
+        ------
+        NoSpace
+            As of `write`.
+        """
+        if self._mapping is None or offset + length > self._allocated:
+            return None
+        self._await_cleared(offset + length)
+        return memoryview(self._mapping)[offset : offset + length]
 
     def seal(self, length: int) -> None:
         """Cut to ``length`` bytes and seal: no write, no growth, no shrinking, no further seal, by nobody.

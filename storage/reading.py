@@ -11,10 +11,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from alluxio_lance.errors import Corrupt, InvalidArgument, NotFound
+from alluxio_lance.lifecycle.ports import Destination
 from alluxio_lance.storage.cutting import width_bits
 from alluxio_lance.storage.encoding import is_fixed_width, user_schema
 from alluxio_lance.storage.faults import lance_faults
-from alluxio_lance.storage.scanning import PlainRows, Rows, Shape, Span
+from alluxio_lance.storage.scanning import Into, PlainRows, Rows, Shape, Span
 from alluxio_lance.storage.selecting import matching
 from alluxio_lance.ways import FileWay
 
@@ -68,6 +69,7 @@ class LanceTableReader:
         rows: tuple[int, int] | None = None,
         batch_bytes: int = BATCH_BYTES,
         batch_rows: int | None = None,
+        into: Destination | None = None,
     ) -> Iterator[pa.RecordBatch]:
         """Stream rows in order.
 
@@ -81,6 +83,8 @@ class LanceTableReader:
             About how many bytes a batch has; fixed-width columns by their width, others by the table's average.
         batch_rows
             At most how many rows a batch has, in the place of that: for those who know how long the rows are.
+        into
+            Where values may be read to that need no decoding; the arrays are there then.
 
         Raises
         ------
@@ -94,7 +98,8 @@ class LanceTableReader:
         dataset, source = self._open()
         schema = self._project(columns)
         span = self._span(rows)
-        shape = Shape(schema.names, batch_rows or self._rows_per_batch(dataset, schema, batch_bytes), batch_bytes)
+        count = batch_rows or self._rows_per_batch(dataset, schema, batch_bytes)
+        shape = Shape(schema.names, count, batch_bytes, None if into is None else Into(into))
         return self._stream(source, schema, shape, span)
 
     def _span(self, rows: tuple[int, int] | None) -> Span:
@@ -142,6 +147,8 @@ class LanceTableReader:
         seen = 0
         for batch in source.scan(shape, span):
             seen += batch.num_rows
+            if shape.into is not None:
+                shape.into.rows = seen
             yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
         if seen != span.rows:
             raise Corrupt(

@@ -9,13 +9,33 @@ from typing import Any, Final, Protocol
 import lance
 import pyarrow as pa
 
+from alluxio_lance.lifecycle.ports import Destination
 from alluxio_lance.storage.faults import lance_faults
 from alluxio_lance.ways import FileWay
 
-__all__ = ["PlainRows", "Rows", "Shape", "Span", "scan"]
+__all__ = ["Into", "PlainRows", "Rows", "Shape", "Span", "scan"]
 
 _READ_AHEAD: Final = 4
 """Batches in flight: enough to keep two cores decoding while the caller copies one."""
+
+
+class Into:
+    """The destination of a stream, which comes to its rows one after the other.
+
+    Parameters
+    ----------
+    destination
+        Counts from the first row of the stream.
+    """
+
+    def __init__(self, destination: Destination) -> None:
+        self._destination = destination
+        self.rows = 0
+        """How many were handed out."""
+
+    def room(self, column: str, row: int, count: int) -> memoryview | None:
+        """Return the place of some rows of a column, counted from the first of the stream; None when there is none."""
+        return self._destination.room(column, row, count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +47,8 @@ class Shape:
     """At most so many each."""
     batch_bytes: int
     """About as many bytes as that is."""
+    into: Into | None = None
+    """Where values are wanted, if somebody has said so."""
 
 
 @dataclass(frozen=True, slots=True)

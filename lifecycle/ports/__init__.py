@@ -4,7 +4,7 @@ from alluxio_lance.lifecycle.ports.audit import AuditFault, AuditReport, Denial,
 from alluxio_lance.lifecycle.ports.catalog import Catalog
 from alluxio_lance.lifecycle.ports.changes import Branch, Change, ColdCopy, Draft, Holder, Snapshot, StoredFile
 from alluxio_lance.lifecycle.ports.operations import Operation, OperationState, Owner
-from alluxio_lance.lifecycle.ports.store import Source, Store, TableReader, Usage, Write
+from alluxio_lance.lifecycle.ports.store import Destination, Source, Store, TableReader, Usage, Write
 
 __all__ = [
     "AuditFault",
@@ -14,6 +14,7 @@ __all__ = [
     "Change",
     "ColdCopy",
     "Denial",
+    "Destination",
     "Draft",
     "Fault",
     "Holder",

@@ -15,7 +15,7 @@ from alluxio_lance.lifecycle.ports.changes import ColdCopy, Snapshot, StoredFile
 from alluxio_lance.manager import OnProgress
 from alluxio_lance.ways import CacheShare, Explanation, FileWay
 
-__all__ = ["STEP_BACK", "Source", "Store", "TableReader", "Usage", "Write"]
+__all__ = ["STEP_BACK", "Destination", "Source", "Store", "TableReader", "Usage", "Write"]
 
 STEP_BACK: Final = "step-back"
 """What a commit carries instead of an operation's id when it is no version of anybody: the store needs it for a while,
@@ -46,6 +46,17 @@ class Write:
     on_progress: OnProgress | None = None
 
 
+class Destination(Protocol):
+    """Where whoever reads wants the values of rows to lie in the end, as far as that can be said beforehand."""
+
+    def room(self, column: str, row: int, count: int) -> memoryview | None:
+        """Return the writable place of so many rows of a fixed-width column, counted from the first that is read.
+
+        None where there is none; called from any thread, more than once for the same rows when a read begins anew.
+        """
+        ...
+
+
 class TableReader(Protocol):
     """One version of a table, open for reading."""
 
@@ -71,10 +82,13 @@ class TableReader(Protocol):
         rows: tuple[int, int] | None = None,
         batch_bytes: int = 2 << 20,
         batch_rows: int | None = None,
+        into: Destination | None = None,
     ) -> Iterator[pa.RecordBatch]:
         """Stream rows in order, all or those from the first of ``rows`` to before the second.
 
-        Batches have about ``batch_bytes``, or at most ``batch_rows`` rows where those are given.
+        Batches have about ``batch_bytes``, or at most ``batch_rows`` rows where those are given. Values that need no
+        decoding may be read right into the place that ``into`` has for them, more of them at once: the arrays are there then. It belongs to
+        the reader until the batch comes, and whatever is read there without a batch is of no meaning.
         `Unavailable` when nothing comes for a long time: no read hangs for ever.
         """
         ...

@@ -84,6 +84,12 @@ class ColumnFilling:
         kind = self.column.shape.kind
         return WRITERS[kind](self.column, self._plan.rows_of(shard), name, self.pages)
 
+    def room(self, row: int, count: int) -> memoryview | None:
+        """Return where values of rows may be read to, see `SegmentWriter.room`; rows of two shards have no such place."""
+        shard, within = divmod(row, self._plan.shard_rows)
+        writer = self._writers.get(shard)
+        return None if writer is None or within + count > self._plan.rows_of(shard) else writer.room(within, count)
+
     def append(self, shard: int, array: pa.Array) -> int:
         """Copy rows into a shard and return the bytes copied."""
         writer = self._writers.get(shard)

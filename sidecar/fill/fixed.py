@@ -23,6 +23,13 @@ class FixedWriter(FramedWriter):
             return self._column.segment_bytes(self._rows, page_bytes(pages))
         return self._start + self._rows * self._column.row_bytes
 
+    def room(self, row: int, count: int) -> memoryview | None:
+        """Return where values of rows go, where they are memory and stay as they come."""
+        leaf, width = self._column.shape.leaf, self._column.row_bytes
+        if leaf is None or not leaf.plain:
+            return None
+        return self._memfd.room(self._start + row * width, count * width)
+
     def append(self, array: pa.Array) -> int:
         """Copy the next rows; `NullItems` when a list has a null item."""
         leaf = self._column.shape.leaf

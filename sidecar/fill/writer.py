@@ -59,6 +59,10 @@ class SegmentWriter(ABC):
         """Have the claimed memory cleared by another thread, see `Memfd.clear`."""
         self._memfd.clear(taker)
 
+    def room(self, row: int, count: int) -> memoryview | None:
+        """Return where values of rows may be read to, if `append` would copy them there as they are; from any thread."""
+        return None
+
     @abstractmethod
     def append(self, array: pa.Array) -> int:
         """Copy the next rows and return the number of bytes copied."""

@@ -38,8 +38,8 @@ class RawColumn(ABC):
         """The first row of each page, then the number of rows."""
 
     @abstractmethod
-    def read(self, file: int, start: int, count: int, rooms: Rooms) -> pa.Array:
-        """Read rows that are there.
+    def read(self, file: int, start: int, count: int, rooms: Rooms, place: memoryview | None = None) -> pa.Array:
+        """Read rows that are there, into ``place`` if it is given and the values have that size.
 
         Raises
         ------
@@ -80,9 +80,10 @@ class _Fixed(RawColumn):
         )
         return cls(type_, pages) if plain else None
 
-    def read(self, file: int, start: int, count: int, rooms: Rooms) -> pa.Array:
+    def read(self, file: int, start: int, count: int, rooms: Rooms, place: memoryview | None = None) -> pa.Array:
         """Read them into one buffer."""
-        buffer = rooms.take(count * self._width)
+        size = count * self._width
+        buffer = rooms.take(size) if place is None or place.nbytes != size else pa.py_buffer(place)
         into = memoryview(buffer)
         for page, first, stop in self._parts(start, count):
             part, into = into[: (stop - first) * self._width], into[(stop - first) * self._width :]
@@ -123,8 +124,8 @@ class _Binary(RawColumn):
             ends.append(found.astype(np.int64))
         return cls(type_, pages, ends)
 
-    def read(self, file: int, start: int, count: int, rooms: Rooms) -> pa.Array:
-        """Read them into one buffer, and where they end into another."""
+    def read(self, file: int, start: int, count: int, rooms: Rooms, place: memoryview | None = None) -> pa.Array:
+        """Read them into one buffer of ours, and where they end into another."""
         parts = [(page, self._ends[page][first : stop + 1]) for page, first, stop in self._parts(start, count)]
         offsets = np.zeros(count + 1, np.int64)
         row = 0

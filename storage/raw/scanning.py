@@ -28,6 +28,9 @@ _WORTH: Final = 1 << 20
 """Bytes of a data file from which it pays to look at its pages first."""
 _AHEAD: Final = 2
 """Batches that are read while the caller has one."""
+_IN_PLACE: Final = 8
+"""Times the rows of a batch that are read at once where they go right to their place: nobody copies them out of the
+processor's cache then, and what each batch costs is spent less often."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,8 +116,17 @@ class RawScanner:
         except OSError as error:
             raise translate(error, self._where) from error
 
+        into = shape.into
+        # All rows before were handed out when this is reached.
+        ahead = 0 if into is None else into.rows - span.start
+
         def batch(row: int, count: int, found: Mapping[str, pa.Array]) -> pa.RecordBatch:
-            own = {name: column.read(file, row, count, rooms) for name, column in raw.columns.items()}
+            own = {
+                name: column.read(
+                    file, row, count, rooms, None if into is None else into.room(name, ahead + row, count)
+                )
+                for name, column in raw.columns.items()
+            }
             arrays = [own[name] if name in own else found[name] for name in shape.columns]
             return pa.RecordBatch.from_arrays(arrays, names=list(shape.columns))
 
@@ -150,8 +162,9 @@ class RawScanner:
         """Yield numbers of rows, and the columns of them that Lance reads."""
         columns = [name for name in shape.columns if name not in raw.columns]
         if not columns:
-            for start in range(span.start, span.stop, shape.rows):
-                yield min(shape.rows, span.stop - start), {}
+            rows = shape.rows if shape.into is None else _IN_PLACE * shape.rows
+            for start in range(span.start, span.stop, rows):
+                yield min(rows, span.stop - start), {}
             return
         for batch in scan(self._dataset, replace(shape, columns=columns), self._where, span, fragments):
             yield batch.num_rows, dict(zip(columns, batch.columns, strict=True))

@@ -14,6 +14,7 @@ from alluxio_lance.client.descriptors import Descriptors
 from alluxio_lance.client.lease import Lease
 from alluxio_lance.client.table import Table
 from alluxio_lance.layout import Layout, Pages
+from alluxio_lance.lifecycle.ports import Destination
 from alluxio_lance.sidecar.budget import Budget
 from alluxio_lance.sidecar.loader import load
 from alluxio_lance.sidecar.plan import make_plan
@@ -29,7 +30,12 @@ class ArrowReader:
         self.num_rows = table.num_rows
 
     def batches(
-        self, columns: Sequence[str], *, rows: tuple[int, int] | None = None, batch_bytes: int = 8 << 20
+        self,
+        columns: Sequence[str],
+        *,
+        rows: tuple[int, int] | None = None,
+        batch_bytes: int = 8 << 20,
+        into: Destination | None = None,
     ) -> Iterator[pa.RecordBatch]:
         yield from self._table.select(columns).combine_chunks().to_batches(self._batch_rows)
 

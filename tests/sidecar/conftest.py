@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 
 from alluxio_lance.layout import Pages, Segment
+from alluxio_lance.lifecycle.ports import Destination
 from alluxio_lance.sidecar.budget import Budget
 from alluxio_lance.sidecar.loader import HotColumn, load
 from alluxio_lance.sidecar.plan import make_plan
@@ -31,6 +32,8 @@ class TableDouble:
     before_batch: Callable[[], None] = lambda: None
     closed: int = 0
     asked: list[list[str]] = field(default_factory=list)
+    placed: int = 0
+    """Bytes that were put where they were wanted."""
 
     @property
     def schema(self) -> pa.Schema:
@@ -51,12 +54,31 @@ class TableDouble:
         rows: tuple[int, int] | None = None,
         batch_bytes: int = 0,
         batch_rows: int | None = None,
+        into: Destination | None = None,
     ) -> Iterator[pa.RecordBatch]:
         self.asked.append(list(columns))
         start, stop = rows or (0, self.num_rows)
+        row = 0
         for batch in self.table.select(columns)[start:stop].to_batches(max_chunksize=batch_rows or self.batch_rows):
             self.before_batch()
-            yield batch
+            yield batch if into is None else self._placed(batch, row, into)
+            row += batch.num_rows
+
+    def _placed(self, batch: pa.RecordBatch, row: int, into: Destination) -> pa.RecordBatch:
+        """Put lists of bytes and int64 where they are wanted, as a store does that has nothing to decode."""
+        arrays = []
+        for name, array in zip(batch.schema.names, batch.columns, strict=True):
+            values = array.flatten() if pa.types.is_fixed_size_list(array.type) else array
+            place = into.room(name, row, batch.num_rows) if values.type in {pa.uint8(), pa.int64()} else None
+            if place is None:
+                arrays.append(array)
+                continue
+            place[:] = values.to_numpy().view("u1").data
+            self.placed += place.nbytes
+            there = pa.Array.from_buffers(values.type, len(values), [None, pa.py_buffer(place)])
+            lists = pa.types.is_fixed_size_list(array.type)
+            arrays.append(pa.FixedSizeListArray.from_arrays(there, type=array.type) if lists else there)
+        return pa.RecordBatch.from_arrays(arrays, schema=batch.schema)
 
     def close(self) -> None:
         self.closed += 1

@@ -37,7 +37,7 @@ class Reader:
 
     schema, num_rows, ways = TABLE.schema, ROWS, ()
 
-    def batches(self, columns, *, rows=None, batch_bytes=0):
+    def batches(self, columns, *, rows=None, batch_bytes=0, into=None):
         yield from TABLE.select(columns).to_batches()
 
     def close(self):

@@ -221,6 +221,51 @@ def test_large_segments_lie_on_reserved_pages(reserved_pages, load_table, read_c
     assert hot.bytes == sum(segment.length for segment in hot.column.segments)
 
 
+@pytest.mark.parametrize("batch_rows", [100, 1000, 4096, 5000])
+def test_values_that_are_read_right_into_reserved_pages(
+    reserved_pages, budget, table_double, read_column, batch_rows, memfds
+):
+    """They are not copied again, whatever the batches; those of two shards, and other columns, come as ever."""
+    wide = _wide(17)
+    labels = pa.array(np.arange(wide.num_rows), pa.int64())
+    table = wide.append_column("label", labels).append_column("text", pa.array([str(label) for label in labels]))
+    reader = table_double(table, batch_rows)
+    plan = make_plan(table.schema, table.num_rows, label="datasets/x@v3", shard_bytes=1)
+    columns = load(reader, plan, budget, prefer=Pages.HUGE)
+    assert [column.column.segments[0].pages for column in columns] == [Pages.HUGE, Pages.SMALL, Pages.SMALL]
+    within = sum(min(batch_rows, 4096 - start) == batch_rows for start in range(0, 4096, batch_rows)) * batch_rows
+    # The first batch may come before there is any memory.
+    assert reader.placed >= (within - batch_rows) * table["image"].type.list_size
+    assert reader.placed % table["image"].type.list_size == 0
+    for column, name in zip(columns, table.column_names, strict=True):
+        assert read_column(column).to_pylist() == table[name].to_pylist()
+        column.close()
+
+
+def test_a_load_that_fails_with_rows_right_in_reserved_pages(reserved_pages, budget, table_double, memfds):
+    """Whoever still has arrays over the memory keeps it from nobody: the budget is free, and so are the pages later."""
+    free, table = free_huge_bytes(), _wide(17)
+    reader, kept = table_double(table, 1000), []
+    plain = reader.batches
+
+    def failing(*arguments, **options):
+        for batch in plain(*arguments, **options):
+            kept.append(batch)
+            yield batch
+            if len(kept) == 3:
+                raise Unavailable("the disk is gone", what="disk")
+
+    reader.batches = failing
+    plan = make_plan(table.schema, table.num_rows, label="datasets/x@v3", shard_bytes=1)
+    with pytest.raises(Unavailable, match="the disk is gone"):
+        load(reader, plan, budget, prefer=Pages.HUGE)
+    assert reader.placed
+    assert budget.used == 0
+    assert kept[0]["image"].equals(table["image"][:1000].combine_chunks())
+    kept.clear()
+    assert free_huge_bytes() == free
+
+
 def test_large_segments_lie_on_transparent_pages(transparent_pages, load_table, read_column):
     """Where only transparent pages are allowed they are used, the values at a multiple of 2 MiB."""
     table = _wide(17)
@@ -236,7 +281,7 @@ def test_long_strings_lie_on_transparent_pages(transparent_pages, load_table, re
     room = Budget(1 << 30, available=lambda: 1 << 40)
 
     class Reader:
-        def batches(self, columns, *, rows=None, batch_bytes=0):
+        def batches(self, columns, *, rows=None, batch_bytes=0, into=None):
             return iter(table.to_batches(max_chunksize=999))
 
     (hot,) = load(Reader(), plan, room, prefer=Pages.TRANSPARENT)

@@ -79,7 +79,7 @@ class Library:
         made = self.make_reader(self.table, 7, library.now)
         whole = made.batches
 
-        def batches(columns, *, rows=None, batch_bytes=0):
+        def batches(columns, *, rows=None, batch_bytes=0, into=None):
             library.read.update(range(*(rows or (0, 0))))
             yield from whole(columns, rows=rows)
 

@@ -17,7 +17,7 @@ from alluxio_lance.errors import AlluxioLanceError
 from alluxio_lance.storage.raw import scanning
 from alluxio_lance.storage.raw.columns import raw_columns
 from alluxio_lance.storage.raw.scanning import RawScanner
-from alluxio_lance.storage.scanning import Shape, Span
+from alluxio_lance.storage.scanning import Into, Shape, Span
 
 ROWS = 3000
 RAW = ["image", "label", "when", "price", "half", "code", "tensor", "jpeg", "small"]
@@ -166,6 +166,44 @@ def test_batches_that_are_kept(folder):
     starts = [row for first, count in ((0, 2000), (2000, 1000)) for row in range(first, first + count, 50)]
     for number, batch in kept:
         assert batch["image"].equals(TABLE["image"][starts[number] : starts[number] + 50].combine_chunks())
+
+
+class _Place:
+    """Has a place for the rows of one column, but for those from 1,000 to 1,099."""
+
+    def __init__(self, width: int) -> None:
+        self.width = width
+        self.memory = bytearray(ROWS * width)
+        self.asked: list[tuple[int, int]] = []
+
+    def room(self, column: str, row: int, count: int) -> memoryview | None:
+        """Return it."""
+        if column != "image" or (row < 1100 and row + count > 1000):
+            return None
+        self.asked.append((row, count))
+        return memoryview(self.memory)[row * self.width : (row + count) * self.width]
+
+
+@pytest.mark.parametrize("columns", [["image"], ["image", "label"], ["text", "image"]])
+@pytest.mark.parametrize(("start", "stop"), [(0, ROWS), (150, 2900)])
+def test_values_that_are_read_to_their_place(folder, columns, start, stop):
+    """They lie there, counted from the first row of the stream over all fragments, and the batches are the same."""
+    dataset, place = lance.dataset(folder), _Place(48)
+    into = Into(place)
+    scanner = RawScanner(dataset, "t", lambda name: folder / "data" / name)
+    batches = []
+    for batch in scanner.scan(Shape(columns, 50, 1 << 20, into), Span(start, stop), dataset.get_fragments()):
+        into.rows += batch.num_rows
+        batches.append(batch)
+    wanted = TABLE.select(columns)[start:stop]
+    assert pa.Table.from_batches(batches, wanted.schema).equals(wanted)
+    bytes_ = TABLE["image"].combine_chunks().flatten().flatten().to_numpy()
+    assert place.asked
+    for row, count in place.asked:
+        assert (
+            place.memory[row * 48 : (row + count) * 48]
+            == bytes_[(start + row) * 48 : (start + row + count) * 48].tobytes()
+        )
 
 
 def _open_files() -> int:
