@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 import sqlalchemy as sa
@@ -11,7 +11,7 @@ from alluxio_lance.catalog.schema import resources, versions
 from alluxio_lance.catalog.semver import semver_is
 from alluxio_lance.catalog.transactions import AnyQuery, Transaction, Transactions
 
-__all__ = ["Reads", "remember_read"]
+__all__ = ["Reads", "is_due", "remember_read"]
 
 _R, _V = resources.c, versions.c
 _RARELY: Final = timedelta(hours=1)
@@ -36,6 +36,11 @@ def _version(type: str, name: str, semver: str) -> AnyQuery:
 
 def _due(tx: Transaction) -> sa.ColumnElement[bool]:
     return sa.or_(_V.read_at.is_(None), _V.read_at <= tx.now - _RARELY)
+
+
+def is_due(read_at: datetime | None, now: datetime) -> bool:
+    """Tell whether it is time to write that a version is read, whose last read was written for ``read_at``."""
+    return read_at is None or read_at <= now - _RARELY
 
 
 def remember_read(tx: Transaction, version: int) -> None:

@@ -21,6 +21,7 @@ __all__ = [
     "require_version",
     "resource_id",
     "semver_of",
+    "served",
     "to_event",
     "to_version",
 ]
@@ -51,6 +52,11 @@ RESOURCES: Final = (
 _POINTED: Final = VERSIONS.join(pointers, pointers.c.version_id == _V.id).where(
     pointers.c.resource_id == sa.bindparam("resource")
 )
+_SERVED: Final = (
+    VERSIONS.join(pointers, pointers.c.version_id == _V.id)
+    .where(pointers.c.resource_id == _R.id, _R.type == sa.bindparam("type"), _R.name == sa.bindparam("name"))
+    .where(_R.hidden.is_(False), _V.state != State.DELETED)
+)
 _ONE: Final = sa.select(versions).where(_V.resource_id == sa.bindparam("resource"), SEMVER)
 
 
@@ -64,6 +70,11 @@ def resource_id(tx: Transaction, type: str, name: str, *, deleted: bool = False)
 def active_of(tx: Transaction, resource: int, *conditions: sa.ColumnElement[bool]) -> AnyRow | None:
     """Find the row of `VERSIONS` that the pointer stands on."""
     return tx.one(_POINTED.where(*conditions) if conditions else _POINTED, {"resource": resource})
+
+
+def served(tx: Transaction, type: str, name: str) -> AnyRow | None:
+    """Find the row of `VERSIONS` that the pointer of a resource stands on, if both are there: nothing else is asked for as often."""
+    return tx.one(_SERVED, {"type": type, "name": name})
 
 
 def require_version(tx: Transaction, resource: int, plain: str, semver: str) -> AnyRow:

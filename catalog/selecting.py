@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from alluxio_lance.catalog.rows import VERSIONS, active_of
+from alluxio_lance.catalog.rows import VERSIONS, active_of, served
 from alluxio_lance.catalog.schema import pointers, resources, tags, versions
 from alluxio_lance.catalog.semver import semver_text
 from alluxio_lance.catalog.transactions import AnyQuery, AnyRow, Transaction
@@ -81,6 +81,11 @@ def select(tx: Transaction, name: ResourceName, *, deleted: bool = False) -> Any
     NotActive
         When the active version is asked for, and there is none.
     """
+    if isinstance(name.selector, Active) and not deleted:
+        found = served(tx, name.type, name.name)
+        if found is not None:
+            return found
+        # What is missing of it is found out below.
     resource = require_resource(tx, name.type, name.name, deleted=deleted)
     there = listed(resource, deleted=deleted)
     row = _SELECTORS[type(name.selector)](tx, resource.id, name.selector, there, there if deleted else _IN_USE)

@@ -28,6 +28,7 @@ __all__ = ["Activated", "Door", "Opened", "Window"]
 _PROTOCOL: Final = 1
 _LARGEST_PACKET: Final = 64 << 10
 _MOST_DESCRIPTORS: Final = 128
+_HELLO: Final = {"op": "hello", "protocol": _PROTOCOL}
 _CUT_SHORT: Final = socket.MSG_TRUNC | socket.MSG_CTRUNC
 
 
@@ -98,11 +99,37 @@ class Door:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             _dial(connection, address, timeout)
-            hello, _ = _ask(connection, address, {"op": "hello", "protocol": _PROTOCOL})
+            hello, _ = _ask(connection, address, _HELLO)
         except BaseException:
             connection.close()
             raise
         return cls(connection, address, hello)
+
+    @classmethod
+    def connect_and_open(
+        cls, address: Address, uri: str, columns: Sequence[str], make_room: Callable[[int], None], timeout: float = 10.0
+    ) -> tuple[Door, Opened] | None:
+        """Connect and `open`, with one wait less: the question is sent before the hello is answered.
+
+        Arguments and errors as of `connect` and `open`, and None where that returns None; then nothing is connected.
+        """
+        request = _open_request(uri, columns)
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            _dial(connection, address, timeout)
+            make_room(_MOST_DESCRIPTORS)
+            hello, is_asked = _greet(connection, address, json.dumps(request).encode())
+            door = cls(connection, address, hello)
+            opened = None
+            if "open" in hello.get("ops", ()):
+                opened = door._take(None, make_room) if is_asked else door.open(uri, columns, make_room)
+        except BaseException:
+            connection.close()
+            raise
+        if opened is None:
+            connection.close()
+            return None
+        return door, opened
 
     @property
     def session(self) -> str:
@@ -153,11 +180,15 @@ class Door:
         Unavailable
             When the sidecar is gone, or this process may not open as many files.
         """
-        request = {"op": "open", "uri": uri, "columns": list(columns)}
+        request = _open_request(uri, columns)
         # A longer request is gRPC's, too.
         if "open" not in self._hello.get("ops", ()) or len(json.dumps(request)) > _LARGEST_PACKET:
             return None
         make_room(_MOST_DESCRIPTORS)
+        return self._take(request, make_room)
+
+    def _take(self, request: Mapping[str, Any] | None, make_room: Callable[[int], None]) -> Opened | None:
+        """Receive what `open` has asked for, or asks for now."""
         with self._speaking(), self._patient():
             pieces, received = self._collect(request, lambda first: make_room(first["descriptors"]))
             if pieces[0]["lease"] is None:
@@ -314,19 +345,23 @@ class Door:
                 self._socket.settimeout(patience)
 
     def _collect(
-        self, request: Mapping[str, Any], first: Callable[[Mapping[str, Any]], None] = lambda _: None
+        self, request: Mapping[str, Any] | None, first: Callable[[Mapping[str, Any]], None] = lambda _: None
     ) -> tuple[list[dict[str, Any]], list[int]]:
         """Ask for what comes in several packets, and return these and all descriptors.
 
         Parameters
         ----------
+        request
+            None: it was sent already.
         first
             Shown the first packet before more of them are received.
         """
         pieces: list[dict[str, Any]] = []
         received: list[int] = []
         try:
-            reply, descriptors = _ask(self._socket, self._address, request)
+            reply, descriptors = (
+                _hear(self._socket, self._address) if request is None else _ask(self._socket, self._address, request)
+            )
             while True:
                 pieces.append(reply)
                 received += descriptors
@@ -381,12 +416,38 @@ def _gone(address: Address, why: str) -> Unavailable:
     )
 
 
+def _open_request(uri: str, columns: Sequence[str]) -> dict[str, Any]:
+    return {"op": "open", "uri": uri, "columns": list(columns)}
+
+
+def _greet(connection: socket.socket, address: Address, question: bytes) -> tuple[dict[str, Any], bool]:
+    """Say hello with a question behind it, and return the answer to the hello and whether the question was asked."""
+    _say(connection, address, json.dumps(_HELLO).encode())
+    try:
+        is_asked = len(question) <= _LARGEST_PACKET and connection.send(question) > 0
+    except OSError:
+        # The hello was refused already, and the answer to it says why.
+        is_asked = False
+    try:
+        return _hear(connection, address)[0], is_asked
+    except Unavailable as error:
+        if not isinstance(error.__cause__, ConnectionResetError):
+            raise
+        # The sidecar has closed its end without a look at the question. What it said before that is still there.
+        return _hear(connection, address)[0], is_asked
+
+
 def _ask(connection: socket.socket, address: Address, request: Mapping[str, Any]) -> tuple[dict[str, Any], list[int]]:
     packet = json.dumps(request).encode()
     if len(packet) > _LARGEST_PACKET:
         raise InvalidArgument(
             f"a request to the door has {len(packet)} bytes and may have {_LARGEST_PACKET} - ask for fewer units at once"
         )
+    _say(connection, address, packet)
+    return _hear(connection, address)
+
+
+def _say(connection: socket.socket, address: Address, packet: bytes) -> None:
     try:
         connection.send(packet)
     except TimeoutError as error:
@@ -394,7 +455,6 @@ def _ask(connection: socket.socket, address: Address, request: Mapping[str, Any]
         raise _gone(address, "takes no request") from error
     except OSError as error:
         raise _gone(address, f"has gone ({error.strerror})") from error
-    return _hear(connection, address)
 
 
 def _hear(connection: socket.socket, address: Address) -> tuple[dict[str, Any], list[int]]:

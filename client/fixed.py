@@ -102,11 +102,13 @@ class FixedColumn:
         IndexError
             When an index is not in ``[-N, N)``.
         """
-        if target is None:
-            target = self.room(len(indices))
-        bytes_ = len(indices) * self._row_bytes
-        self._prefault(bytes_)
+        count = len(indices)
+        bytes_ = count * self._row_bytes
+        if not self._populated:
+            self._prefault(bytes_)
         threads = gather_threads() if bytes_ >= _SHARED else 1
+        if target is None:
+            target = self.room(count)
         gather(self._mapped()[0], self.rows, self._row_bytes, indices, target, threads=threads)
         self._counters.gathered(bytes_)
         return target

@@ -101,12 +101,17 @@ class Lease:
         return cls(door.address, token, layout, Descriptors(door.attach(token)), door)
 
     @classmethod
-    def open(cls, door: Door, uri: str, columns: Sequence[str]) -> Lease | None:
-        """Open a version that is hot through a connection, which is the lease then; as in `Door.open`."""
-        opened = door.open(uri, columns, make_room)
-        if opened is None:
+    def open(cls, address: Address, uri: str, columns: Sequence[str], timeout: float) -> Lease | None:
+        """Open a version that is hot through a connection of its own, which is the lease then; as in `Door.open`."""
+        found = Door.connect_and_open(address, uri, columns, make_room, timeout)
+        if found is None:
             return None
-        return cls(door.address, opened.lease, opened.layout, Descriptors(opened.descriptors), door)
+        door, opened = found
+        try:
+            return cls(door.address, opened.lease, opened.layout, Descriptors(opened.descriptors), door)
+        except BaseException:
+            door.close()
+            raise
 
     def _check(self, came: int) -> None:
         need = _segments(self.layout)

@@ -81,17 +81,7 @@ def open_lease(
 
 def _hot(uri: str, columns: Sequence[str], address: Address, timeout: float) -> Lease | None:
     """Open a version at the door, if it is hot. The door knows users and no tokens."""
-    if find_token() is not None:
-        return None
-    door = Door.connect(address, timeout)
-    try:
-        lease = Lease.open(door, uri, columns)
-    except BaseException:
-        door.close()
-        raise
-    if lease is None:
-        door.close()
-    return lease
+    return None if find_token() is not None else Lease.open(address, uri, columns, timeout)
 
 
 def open_stream(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,8 @@ from alluxio_lance.errors import InvalidArgument
 from alluxio_lance.sidecar._shm import read_indices, resolve
 
 __all__ = ["Selection", "read_fixed"]
+
+_INT64: Final = np.dtype(np.int64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,6 +52,9 @@ class Selection:
 
 
 def _numbers(indices: Sequence[int] | npt.NDArray[Any] | range, rows: int) -> npt.NDArray[np.int64]:
+    if type(indices) is np.ndarray and indices.dtype == _INT64 and indices.ndim == 1 and indices.flags.carray:
+        # What a shuffle makes.
+        return indices
     if type(indices) is list:
         # What a sampler makes; numpy would need four times as long.
         read = np.empty(len(indices), np.int64)
@@ -62,7 +67,7 @@ def _numbers(indices: Sequence[int] | npt.NDArray[Any] | range, rows: int) -> np
         # Before the cast, which would make a negative number of a large unsigned one.
         for outside in found[found >= rows]:
             raise IndexError(f"index {outside} is out of range for {rows} rows")
-    return np.ascontiguousarray(found.reshape(-1), np.int64)
+    return np.require(found.reshape(-1), np.int64, ["C_CONTIGUOUS", "ALIGNED"])
 
 
 def read_fixed(
@@ -84,15 +89,19 @@ def read_fixed(
     InvalidArgument
         When a row is null, nothing stands in for it and the type has no way to say so.
     """
-    present = None if column.validity is None else column.validity.take(selection.indices)
-    holes = present is not None and not present.all()
+    if column.validity is None:
+        return _rows(column, selection, target)
+    present = column.validity.take(selection.indices)
+    holes = not present.all()
     if holes and fill is None and not column.element.has_hole:
         raise missing(column.layout.name, uri)
-    if selection.contiguous and target is None:
-        rows = column.view(selection.start, selection.start + len(selection))
-    else:
-        rows = column.take(selection.indices, target)
+    rows = _rows(column, selection, target)
     if holes and fill is not None:
-        assert present is not None
         rows[~present] = fill
     return rows
+
+
+def _rows(column: FixedColumn, selection: Selection, target: npt.NDArray[Any] | None) -> npt.NDArray[Any]:
+    if selection.contiguous and target is None:
+        return column.view(selection.start, selection.start + len(selection))
+    return column.take(selection.indices, target)

@@ -6,7 +6,7 @@ A leaf: it imports nothing of ours, and the client shares it. The face is in ``_
 
 cimport cython
 from cpython.buffer cimport (
-    PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer,
+    PyBUF_FORMAT, PyBUF_ND, PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer,
 )
 from cpython.long cimport PyLong_AsLongLongAndOverflow, PyLong_CheckExact
 from libc.errno cimport EINVAL, errno
@@ -228,6 +228,19 @@ cdef Py_ssize_t first_outside(const int64_t *indices, Py_ssize_t count, Py_ssize
     return -1
 
 
+cdef int open_indices(object thing, Py_buffer *view, bint writable) except -1:
+    # A typed memoryview would be an object more, and cost as much as the rest of a small gather.
+    PyObject_GetBuffer(thing, view, PyBUF_ND | PyBUF_FORMAT | (PyBUF_WRITABLE if writable else 0))
+    if view.ndim == 1 and view.itemsize == sizeof(int64_t) and view.format[0] in b"lq" and view.format[1] == 0:
+        return 0
+    PyBuffer_Release(view)
+    raise ValueError("indices are one row of 64-bit integers")
+
+
+cdef int outside(int64_t index, Py_ssize_t rows) except -1:
+    raise IndexError(f"index {index} is out of range for {rows} rows")
+
+
 cdef int check_indices(const int64_t[::1] indices, Py_ssize_t rows) except -1:
     if indices.shape[0] == 0:
         return 0
@@ -235,7 +248,7 @@ cdef int check_indices(const int64_t[::1] indices, Py_ssize_t rows) except -1:
     with nogil:
         bad = first_outside(&indices[0], indices.shape[0], rows)
     if bad >= 0:
-        raise IndexError(f"index {indices[bad]} is out of range for {rows} rows")
+        outside(indices[bad], rows)
     return 0
 
 
@@ -253,12 +266,28 @@ cdef bint resolve_all(const int64_t *indices, Py_ssize_t count, Py_ssize_t rows,
     return contiguous
 
 
-def resolve(const int64_t[::1] indices, Py_ssize_t rows, int64_t[::1] target):
-    check_indices(indices, rows)
-    cdef Py_ssize_t count = indices.shape[0]
-    if target.shape[0] != count:
-        raise ValueError(f"{count} rows need as many places, there are {target.shape[0]}")
-    return count == 0 or resolve_all(&indices[0], count, rows, &target[0])
+def resolve(indices, Py_ssize_t rows, target):
+    cdef Py_buffer origin
+    cdef Py_buffer goal
+    cdef Py_ssize_t count, bad
+    cdef bint contiguous = True
+    open_indices(indices, &origin, False)
+    try:
+        open_indices(target, &goal, True)
+        try:
+            count = origin.shape[0]
+            if goal.shape[0] != count:
+                raise ValueError(f"{count} rows need as many places, there are {goal.shape[0]}")
+            if count:
+                bad = first_outside(<const int64_t *>origin.buf, count, rows)
+                if bad >= 0:
+                    outside((<const int64_t *>origin.buf)[bad], rows)
+                contiguous = resolve_all(<const int64_t *>origin.buf, count, rows, <int64_t *>goal.buf)
+        finally:
+            PyBuffer_Release(&goal)
+    finally:
+        PyBuffer_Release(&origin)
+    return contiguous
 
 
 def read_indices(list indices, int64_t[::1] target):
@@ -297,34 +326,49 @@ cdef extern from "_gather.h" nogil:
     void gather_rows(const GatherJob *job, GatherTeam *team, int helpers)
 
 
-def gather(source, Py_ssize_t rows, Py_ssize_t item_bytes, const int64_t[::1] indices, target, *, Py_ssize_t threads=1):
+def gather(source, Py_ssize_t rows, Py_ssize_t item_bytes, indices, target, *, Py_ssize_t threads=1):
     if rows < 0 or item_bytes < 0:
         raise ValueError(f"{rows} rows of {item_bytes} bytes cannot be")
     if threads < 1:
         raise ValueError(f"a gather with {threads} threads cannot be")
-    check_indices(indices, rows)
-    cdef Py_ssize_t count = indices.shape[0]
-    cdef size_t needed = product(rows, item_bytes, "the source")
-    cdef size_t wanted = product(count, item_bytes, "the target")
-    cdef GatherJob job = GatherJob(NULL, rows, item_bytes, NULL, count, NULL)
-    cdef GatherTeam *team = NULL
+    cdef Py_buffer order
+    open_indices(indices, &order, False)
+    try:
+        gather_all(source, rows, item_bytes, <const int64_t *>order.buf, order.shape[0], target, threads)
+    finally:
+        PyBuffer_Release(&order)
+
+
+cdef int gather_all(
+    object source, Py_ssize_t rows, size_t width, const int64_t *indices, Py_ssize_t count, object target,
+    Py_ssize_t threads,
+) except -1:
+    cdef size_t needed = product(rows, width, "the source")
+    cdef size_t wanted = product(count, width, "the target")
     cdef int helpers = <int>min(<size_t>threads, wanted // GATHER_SHARE, <size_t>GATHER_THREADS) - 1
+    cdef GatherJob job = GatherJob(NULL, rows, width, indices, count, NULL)
+    cdef GatherTeam *team = NULL
+    cdef Py_ssize_t bad
     cdef Py_buffer origin
     cdef Py_buffer goal
     open_buffer(source, &origin, False, needed, "the source")
     try:
         open_buffer(target, &goal, True, wanted, "the target")
         try:
-            if wanted:
-                job.source, job.indices, job.target = <const uint8_t *>origin.buf, &indices[0], <uint8_t *>goal.buf
-                if helpers > 0:
-                    team = gather_team(helpers)
-                with nogil:
+            job.source, job.target = <const uint8_t *>origin.buf, <uint8_t *>goal.buf
+            if helpers > 0:
+                team = gather_team(helpers)
+            with nogil:
+                bad = first_outside(indices, count, rows)
+                if bad < 0 and wanted:
                     gather_rows(&job, team, helpers)
+            if bad >= 0:
+                outside(indices[bad], rows)
         finally:
             PyBuffer_Release(&goal)
     finally:
         PyBuffer_Release(&origin)
+    return 0
 
 
 # -- gathers over shards -----------------------------------------------------------------------------------------------

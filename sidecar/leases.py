@@ -116,8 +116,10 @@ class Leases:
         self._records.hold(_holder(entry, self._node), self._ttl)
         with self._changed:
             if not self._closed:
+                if not self._entries:
+                    # With leases the keeper looks at them every tick, without any it sleeps.
+                    self._changed.notify_all()
                 self._entries[token] = entry
-                self._changed.notify_all()
                 return token
         # Nobody is left to tell the catalog of its end.
         self._records.release([token])
@@ -136,7 +138,6 @@ class Leases:
             if entry is not None:
                 entry.hold = hold
                 entry.deadline = self._clock() + self._pending
-                self._changed.notify_all()
                 return
         hold.release()
         raise _ended(token)

@@ -10,18 +10,19 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Protocol, Self
 
 import structlog
 
 from alluxio_lance.errors import AlluxioLanceError, Restoring
-from alluxio_lance.sidecar.finding import find_version
+from alluxio_lance.governance import Identity
+from alluxio_lance.lifecycle.local import LocalManager
+from alluxio_lance.lifecycle.rules import RuleSet
+from alluxio_lance.sidecar.finding import find_version_for
 from alluxio_lance.sidecar.leases import Leases
 from alluxio_lance.sidecar.open_packets import layout_text
 from alluxio_lance.sidecar.peers import Peer
 from alluxio_lance.sidecar.residency import Residency
-from alluxio_lance.sidecar.services.guard import Authenticates
-from alluxio_lance.sidecar.services.ports import Managers
 from alluxio_lance.values import State, Version
 
 __all__ = ["Answer", "OpenCalls", "Opened"]
@@ -30,6 +31,14 @@ _log = structlog.get_logger(__name__)
 
 _MOST: Final = 64
 """Opens at once; further ones are sent to gRPC, which has more threads and its own limit."""
+
+
+class Identifies(Protocol):
+    """Who tells who a process of this node is."""
+
+    def user(self, user: str, uid: int, pid: int, *, rules: RuleSet | None = None) -> Identity:
+        """Return who it is, by these rules."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +61,15 @@ class OpenCalls:
     manager
         Finds versions, and knows who may.
     opened
-        Told which version somebody has just opened.
+        Told which version somebody has just opened, after the answer.
     """
 
     def __init__(
         self,
         residency: Residency,
         leases: Leases,
-        manager: Managers,
-        authenticator: Authenticates,
+        manager: LocalManager,
+        authenticator: Identifies,
         opened: Callable[[Version], None],
     ) -> None:
         self._residency = residency
@@ -86,26 +95,38 @@ class OpenCalls:
 
         def work() -> None:
             try:
-                result = self._answered(peer, uri, columns)
+                result, version = self._answered(peer, uri, columns)
             finally:
                 self._room.release()
             answer(result)
+            if version is not None:
+                # Who waits for the answer goes first.
+                self._opened(version)
 
         self._threads.submit(work)
         return True
 
-    def _answered(self, peer: Peer, uri: str, columns: Sequence[str]) -> Opened | BaseException | None:
+    def _answered(
+        self, peer: Peer, uri: str, columns: Sequence[str]
+    ) -> tuple[Opened | BaseException | None, Version | None]:
+        """Return the answer, and the version if there is a lease on it."""
         try:
-            return self._open(peer, uri, columns)
+            version = self._found(peer, uri)
+            opened = self._open(peer, version, columns)
         except AlluxioLanceError as error:
-            return error
+            return error, None
         except Exception as error:  # noqa: BLE001 - whoever waits is told, whatever it was
             _log.exception("an open at the door failed", uri=uri)
-            return error
+            return error, None
+        return opened, None if opened is None else version
 
-    def _open(self, peer: Peer, uri: str, columns: Sequence[str]) -> Opened | None:
-        identity = self._authenticator.user(peer.user, peer.uid, peer.pid)
-        version = find_version(self._manager.acting_as(identity), uri)
+    def _found(self, peer: Peer, uri: str) -> Version:
+        def who(rules: RuleSet) -> Identity:
+            return self._authenticator.user(peer.user, peer.uid, peer.pid, rules=rules)
+
+        return find_version_for(self._manager, who, uri)
+
+    def _open(self, peer: Peer, version: Version, columns: Sequence[str]) -> Opened | None:
         # Asked before the catalog hears of a lease: what must be loaded is opened in gRPC, with a lease of its own.
         if version.state is State.ARCHIVED or not self._residency.is_hot(version, columns):
             return None
@@ -123,7 +144,6 @@ class OpenCalls:
             self._leases.cancel(token)
             return None
         self._leases.grant(token, hold)
-        self._opened(version)
         return Opened(token, layout_text(hold.layout))
 
     def close(self) -> None:

@@ -147,7 +147,8 @@ class AlluxioDataset(TorchDataset[Any]):
     def batch(self, indices: Sequence[int] | npt.NDArray[Any] | range) -> dict[str, Any]:
         """Read rows as one batch, without a DataLoader and without ``transform``; a ``range`` is a view."""
         reader = self._live()
-        return reader.batch(reader.choose(indices))
+        found = reader.gathered(indices)
+        return reader.batch(reader.choose(indices)) if found is None else found
 
     def tensor(self, name: str) -> torch.Tensor:
         """All rows of a column as one tensor ``[N, *shape]`` over the mapped memory.

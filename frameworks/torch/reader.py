@@ -24,6 +24,7 @@ from alluxio_lance.sidecar._shm import Slot
 
 __all__ = ["Reader"]
 
+_INT64: Final = np.dtype(np.int64)
 _ALIGNED: Final = 64
 """Columns in a slot begin on a line of the processor's cache."""
 
@@ -37,6 +38,11 @@ class Reader:
         The rows that the dataset has; by default all of the version.
     decode
         Columns of encoded pictures, see `alluxio_lance.frameworks.torch.decoding`.
+
+    Attributes
+    ----------
+    rows
+        The number of rows that the dataset has.
     """
 
     def __init__(
@@ -50,15 +56,14 @@ class Reader:
         self.fill_null: Final = fill_null
         self.chosen: Final = chosen
         self.decode: Final = decode
+        self.rows: Final = table.rows if chosen is None else len(chosen)
         self._fill = prepare_fill(fill_null, table.columns)
+        self._plain = chosen is None and all(
+            isinstance(column, FixedColumn) and column.validity is None for column in table.columns.values()
+        )
         self._pictures = decoders(decode, table.columns, table.layout.uri)
         # Made once: it is asked for with every column of every batch.
         self._uri = table.layout.uri
-
-    @property
-    def rows(self) -> int:
-        """The rows that the dataset has."""
-        return self.table.rows if self.chosen is None else len(self.chosen)
 
     @property
     def decoded(self) -> list[str]:
@@ -74,6 +79,31 @@ class Reader:
         """One row of the version; `IndexError` when there is none."""
         return {name: self._value(name, column, index) for name, column in self.table.columns.items()}
 
+    def gathered(self, indices: Sequence[int] | npt.NDArray[Any] | range) -> dict[str, torch.Tensor] | None:
+        """Rows as a batch, where one gather for each column is all there is to do; None where it is not.
+
+        The short way for what a shuffle makes: in a batch of short rows the usual one is seen. The gathers check.
+        """
+        if not (
+            self._plain
+            and type(indices) is np.ndarray
+            and indices.dtype == _INT64
+            and indices.ndim == 1
+            and indices.flags.carray
+            and len(indices) > 1
+            # Neighbours may be a view.
+            and indices.item(0) + 1 != indices.item(1)
+            and get_worker_info() is None
+        ):
+            return None
+        # A thread of the user's may write into its own while rows are copied, after they were checked.
+        order = indices.copy()
+        return {
+            name: to_tensor(column.take(order), column.element)
+            for name, column in self.table.columns.items()
+            if isinstance(column, FixedColumn)
+        }
+
     def batch(self, selection: Selection) -> dict[str, Any]:
         """Rows as one tensor per column of fixed width, one list per other column.
 
@@ -82,13 +112,22 @@ class Reader:
         InvalidArgument
             When an integer or bool column has a null among them and ``fill_null`` has nothing for it.
         """
-        return {name: self._values(name, column, selection) for name, column in self.table.columns.items()}
+        if get_worker_info() is not None:
+            return {name: self._shared(name, column, selection) for name, column in self.table.columns.items()}
+        # The shortest way for what most batches are: in a small one each call more is seen.
+        fill, uri = self._fill, self._uri
+        return {
+            name: to_tensor(read_fixed(column, selection, fill.get(name), uri), column.element)
+            if isinstance(column, FixedColumn)
+            else stacked(self.listed(name, column, selection))
+            for name, column in self.table.columns.items()
+        }
 
     def batch_in(self, slot: Slot, selection: Selection) -> dict[str, Any]:
         """The same, with the tensors in a slot that has `room_for` them."""
         places = self._places(len(selection))
         return {
-            name: self._values(name, column, selection)
+            name: stacked(self.listed(name, column, selection))
             if not isinstance(column, FixedColumn)
             else self._filled(name, column, selection, slot_room(slot, places[name], len(selection), column.element))
             for name, column in self.table.columns.items()
@@ -170,15 +209,11 @@ class Reader:
                 return None
         return to_tensor(values, column.element)
 
-    def _values(self, name: str, column: AnyColumn, selection: Selection) -> Any:
+    def _shared(self, name: str, column: AnyColumn, selection: Selection) -> Any:
+        """Read rows in a worker of a DataLoader, into memory that it hands over as it is."""
         if isinstance(column, FixedColumn):
-            return self._fixed(name, column, selection)
+            return self._filled(name, column, selection, shared_room(len(selection), column.element))
         return stacked(self.listed(name, column, selection))
-
-    def _fixed(self, name: str, column: FixedColumn, selection: Selection) -> torch.Tensor:
-        if get_worker_info() is None:
-            return to_tensor(self.fixed(name, column, selection), column.element)
-        return self._filled(name, column, selection, shared_room(len(selection), column.element))
 
     def _filled(
         self, name: str, column: FixedColumn, selection: Selection, room: tuple[torch.Tensor, npt.NDArray[Any]]

@@ -9,7 +9,7 @@ from alluxio_lance.governance import Identity
 from alluxio_lance.lifecycle.access.oidc import Issuers
 from alluxio_lance.lifecycle.access.tokens import PREFIX, Tokens, TokenStore, refused
 from alluxio_lance.lifecycle.access.users import roles_of
-from alluxio_lance.lifecycle.rules import RulesBook
+from alluxio_lance.lifecycle.rules import RulesBook, RuleSet
 
 __all__ = ["Authenticator"]
 
@@ -44,11 +44,17 @@ class Authenticator:
         self._issuers = issuers or Issuers()
         self._tokens = tokens or Tokens(store)
 
-    def user(self, user: str, uid: int, pid: int) -> Identity:
-        """Return who a process of this node is."""
+    def user(self, user: str, uid: int, pid: int, *, rules: RuleSet | None = None) -> Identity:
+        """Return who a process of this node is.
+
+        Parameters
+        ----------
+        rules
+            The rules of this moment, if the caller has just read them.
+        """
         return Identity(
             actor=f"{user}@{self._node}",
-            roles=roles_of(user, uid, self._book.current()),
+            roles=roles_of(user, uid, rules or self._book.current()),
             method="peer",
             origin=f"unix:pid={pid}",
         )

@@ -129,6 +129,7 @@ class Access:
         labels: Mapping[str, str] | None = None,
         stage: str | None = None,
         tag: str | None = None,
+        rules: RuleSet | None = None,
     ) -> bool:
         """Tell whether `check` would pass. Nothing is audited.
 
@@ -136,10 +137,12 @@ class Access:
         ----------
         labels
             Those of the resource, if they are known already; None: they are looked up if a grant goes by them.
+        rules
+            The rules of this moment, if the caller has just read them.
         """
         found = self._labels(type, name) if labels is None else lambda: labels
         question = Question(verb=verb, type=type, name=name, stage=stage, tag=tag, labels=found)
-        return granted(self._book.current(), identity.roles, question)
+        return granted(rules or self._book.current(), identity.roles, question)
 
     def has_role(self, identity: Identity, role: str) -> bool:
         """Tell whether somebody has a role, by himself or inherited; an admin has every one."""

@@ -7,8 +7,10 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from alluxio_lance.errors import NotFound, Unavailable
+from alluxio_lance.governance import Identity
 from alluxio_lance.lifecycle.local.returning import Returning
 from alluxio_lance.lifecycle.pointing import events_of
+from alluxio_lance.lifecycle.rules import RuleSet
 from alluxio_lance.lifecycle.uri import parse_name
 from alluxio_lance.manager import OnProgress
 from alluxio_lance.tables import LanceTable
@@ -57,9 +59,35 @@ class Looking(Returning):
     def find_version(self, type: str, name: str, selector: str | None = None) -> Version:
         return self._version(self._readable(type, name, selector))
 
-    def _readable(self, type: str, name: str, selector: str | None) -> Version:
+    def find_version_for(
+        self, who: Callable[[RuleSet], Identity], type: str, name: str, selector: str | None = None
+    ) -> Version:
+        """Find a version on behalf of somebody whose roles are in the rules; errors as of `find_version`.
+
+        Parameters
+        ----------
+        who
+            Tells who it is by the rules of this moment; may be called again.
+        """
+        return self._version(self._readable(type, name, selector, who))
+
+    def _readable(
+        self, type: str, name: str, selector: str | None, who: Callable[[RuleSet], Identity] | None = None
+    ) -> Version:
+        """Find a version that may be read: the rules and the version are read in one transaction."""
         parse_name(type, name)
-        self._allow(Verb.READ, type, name)
+
+        def look() -> tuple[Identity, Version | None]:
+            rules = self._rooms.book.current()
+            identity = who(rules) if who is not None else self._identity
+            may = self._rooms.access.may(identity, Verb.READ, type, name, rules=rules)
+            return identity, self._find(type, name, selector) if may else None
+
+        identity, found = self.catalog.together(look)
+        if found is not None:
+            return found
+        # A refusal is written, which is no part of a look.
+        self._rooms.access.check(identity, Verb.READ, type, name)
         return self._find(type, name, selector)
 
     def list_resources(

@@ -7,7 +7,9 @@ import os
 import socket
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,7 +18,15 @@ import pytest
 from alluxio_lance.address import Address
 from alluxio_lance.client.door import Activated, Door
 from alluxio_lance.client.opening import open_lease
-from alluxio_lance.errors import AlluxioLanceError, Internal, InvalidArgument, NoSpace, NotFound, Unavailable
+from alluxio_lance.errors import (
+    AlluxioLanceError,
+    Internal,
+    InvalidArgument,
+    NoSpace,
+    NotFound,
+    PermissionDenied,
+    Unavailable,
+)
 
 HELLO = {"ok": True, "protocol": 1, "session": "s", "instance": "i"}
 
@@ -31,11 +41,11 @@ def script() -> Iterator:
         listener.listen()
         threads = []
 
-        def play(*answers: list) -> Address:
+        def play(*answers: list, hello: dict = HELLO) -> Address:
             def run() -> None:
                 channel, _ = listener.accept()
                 with channel:
-                    for answer in ([HELLO], *answers):
+                    for answer in ([hello], *answers):
                         channel.recv(1 << 16)
                         for packet in answer:
                             data = packet if isinstance(packet, bytes) else json.dumps(packet).encode()
@@ -142,6 +152,83 @@ def test_a_peer_that_breaks_off_leaves_no_descriptor(script, packets, error, why
         with pytest.raises(error, match=why):
             door.attach("t")
         assert descriptors() <= before
+
+
+URI = "alluxio://datasets/a"
+
+
+def sockets() -> int:
+    """Count the open sockets of this process, those that were passed twice as two."""
+    found = 0
+    for number in descriptors():
+        with suppress(OSError):
+            found += str(number.readlink()).startswith("socket:")
+    return found
+
+
+def wait_until(is_so):
+    """Wait for the door that is played here, too, to close its end."""
+    deadline = time.monotonic() + 10
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def say_and_close(listener, answer):
+    """Answer the first packet of a connection, and close it over whatever came behind."""
+    channel, _ = listener.accept()
+    with channel:
+        channel.recv(1 << 16)
+        channel.send(json.dumps(answer).encode())
+        # Its question must lie there when the end comes.
+        channel.recv(1 << 16, socket.MSG_PEEK)
+
+
+def test_the_refusal_of_a_hello_is_heard_over_the_question_behind_it():
+    """The sidecar closes its end without a look at the question, and the kernel says so first."""
+    refusal = {"ok": False, "error": {"kind": "PermissionDenied", "message": "not you", "details": {}}}
+    with tempfile.TemporaryDirectory(prefix="al-") as folder:
+        address = Address(Path(folder))
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+            listener.bind(str(address.door))
+            listener.listen()
+            thread = threading.Thread(target=say_and_close, args=(listener, refusal))
+            thread.start()
+            with pytest.raises(PermissionDenied, match="not you"):
+                Door.connect_and_open(address, URI, [], lambda _: None)
+            thread.join()
+
+
+def test_a_sidecar_that_does_not_know_open_is_left_to_grpc(script):
+    """It refuses the question that came with the hello."""
+    refusal = {"ok": False, "error": {"kind": "InvalidArgument", "message": "the door knows no op", "details": {}}}
+    before = sockets()
+    assert Door.connect_and_open(script([refusal]), URI, [], lambda _: None) is None
+    wait_until(lambda: sockets() <= before)
+
+
+def test_a_question_that_is_too_large_goes_to_grpc(node):
+    """It is not even asked."""
+    assert Door.connect_and_open(node.address, URI, ["x" * (70 << 10)], lambda _: None) is None
+
+
+@pytest.mark.parametrize(
+    ("packets", "error"),
+    [
+        ([b"not json"], Internal),
+        ([{"ok": True, "lease": "t", "layout": "{", "descriptors": 2, "segments": [1, 2], "more": False}], Internal),
+        ([{"ok": True, "lease": "t", "layout": "{", "descriptors": 9, "segments": [1], "more": True}], Unavailable),
+        ([{"ok": False, "error": {"kind": "NotFound", "message": "no", "details": {}}}], NotFound),
+        ([], Unavailable),
+    ],
+)
+def test_a_question_that_came_with_the_hello_leaves_nothing_open_when_it_fails(script, packets, error):
+    """Neither the connection nor a descriptor that came."""
+    address = script(packets, hello=HELLO | {"ops": ["open"]})
+    before = sockets()
+    with pytest.raises(error):
+        Door.connect_and_open(address, URI, [], lambda _: None)
+    wait_until(lambda: sockets() <= before)
 
 
 WINDOW = {"ok": True, "window": "w", "rows": 1, "columns": [["fixed", 0]], "more": False}

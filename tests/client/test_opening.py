@@ -10,6 +10,7 @@ import sys
 import pyarrow as pa
 import pytest
 
+from alluxio_lance.client import door
 from alluxio_lance.client.channel import Channel
 from alluxio_lance.client.door import Door
 from alluxio_lance.client.opening import open_lease
@@ -22,10 +23,10 @@ DATA = pa.table({"x": range(10_000), "s": ["é"] * 10_000, "l": [[1, None]] * 10
 def ways(monkeypatch):
     """Note which way each open goes: ``door`` when a lease came from it, ``grpc``."""
     noted = []
-    open_, open_version = Door.open, Channel.open_version
+    connect_and_open, open_version = Door.connect_and_open, Channel.open_version
 
     def at_the_door(*arguments):
-        opened = open_(*arguments)
+        opened = connect_and_open(*arguments)
         noted.extend(["door"] if opened else [])
         return opened
 
@@ -33,7 +34,7 @@ def ways(monkeypatch):
         noted.append("grpc")
         return open_version(*arguments, **keywords)
 
-    monkeypatch.setattr(Door, "open", at_the_door)
+    monkeypatch.setattr(Door, "connect_and_open", at_the_door)
     monkeypatch.setattr(Channel, "open_version", in_grpc)
     return noted
 
@@ -102,7 +103,7 @@ def test_a_refusal_is_the_same_on_both_ways(node, monkeypatch, uri, columns):
         with pytest.raises(AlluxioLanceError) as caught:
             open_lease(uri, columns, node.address)
         refusals.append((caught.type, caught.value.message, caught.value.details))
-        monkeypatch.setattr(Door, "open", lambda *_: None)
+        monkeypatch.setattr(Door, "connect_and_open", lambda *_: None)
     assert refusals[0] == refusals[1]
 
 
@@ -126,14 +127,14 @@ def test_a_sidecar_that_is_too_old_is_asked_in_grpc(node, ways, monkeypatch):
     node.register("opening/old", DATA)
     uri = "alluxio://datasets/opening/old"
     open_lease(uri, address=node.address).close()
-    connect = Door.connect
+    greet = door._greet
 
     def old(*arguments):
-        door = connect(*arguments)
-        del door._hello["ops"]
-        return door
+        hello, is_asked = greet(*arguments)
+        del hello["ops"]
+        return hello, is_asked
 
-    monkeypatch.setattr(Door, "connect", old)
+    monkeypatch.setattr(door, "_greet", old)
     ways.clear()
     open_lease(uri, address=node.address).close()
     assert ways == ["grpc"]

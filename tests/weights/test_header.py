@@ -11,6 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from alluxio_lance.errors import InvalidArgument
+from alluxio_lance.weights import header
 from alluxio_lance.weights.elements import ELEMENT_BITS
 from alluxio_lance.weights.header import ALIGNMENT, TensorSpec, make_head, parse_head
 
@@ -190,11 +191,26 @@ def test_what_no_file_can_have_is_not_laid_out(specs, metadata, message):
         make_head(specs, metadata)
 
 
-def check(data):
-    """Read a file; what we accept safetensors accepts, with the same names."""
+def read(data):
+    """Read a file: its head, or the sentence that refuses it."""
     try:
-        head = parse_head(data, len(data), WHAT)
-    except InvalidArgument:
+        return parse_head(data, len(data), WHAT)
+    except InvalidArgument as error:
+        return error.message
+
+
+def closely(data):
+    """Read a file without the short way for heads that are plainly right."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(header, "_plain_head", lambda *_: None)
+        return read(data)
+
+
+def check(data):
+    """Read a file; what we accept safetensors accepts, with the same names, and a closer look finds the same."""
+    head = read(data)
+    assert head == closely(data)
+    if isinstance(head, str):
         return
     assert head.tensors.keys() == dict(safetensors.deserialize(data)).keys()
 
@@ -240,6 +256,34 @@ ENTRY = st.fixed_dictionaries(
 def test_no_description_makes_it_fail_otherwise(head, data):
     """Fuzz: descriptions of tensors of which each part may be anything."""
     check(made(head, data))
+
+
+PLAIN = {
+    "as we write it": {"a": entry(), "__metadata__": {"b": "c"}},
+    "two": {"a": entry(offsets=(0, 2), shape=(2,)), "b": entry(offsets=(2, 4), shape=(2,))},
+    "out of order": {"a": entry(offsets=(2, 4), shape=(2,)), "b": entry(offsets=(0, 2), shape=(2,))},
+    "without bytes": {"a": entry(), "b": entry(offsets=(4, 4), shape=(0,))},
+    "a scalar": {"a": entry("F32", ())},
+    "letters of others": {"é": entry()},
+    "half a character": {"\ud800": entry()},
+    "nine dimensions": {"a": entry(shape=(1,) * 8 + (4,))},
+    "a hole": {"a": entry(offsets=(0, 1), shape=(1,)), "b": entry(offsets=(2, 4), shape=(2,))},
+    "two dimensions below 0": {"a": entry(shape=(-2, -2))},
+    "a minus in front of 0": made(b'{"a":{"dtype":"U8","shape":[4],"data_offsets":[-0,4]}}'),
+    "a number that ends in .0": made(b'{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4.0]}}'),
+    "a truth": made(b'{"a":{"dtype":"U8","shape":[true,4],"data_offsets":[false,4]}}'),
+    "one key more": {"a": entry(more=1)},
+    "half a byte": {"a": entry("F4", (9,))},
+    "halves of bytes": {"a": entry("F4", (8,))},
+    "metadata that are none": {"a": entry(), "__metadata__": None},
+    "5000 digits": made(b'{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,' + b"4" * 5000 + b"]}}"),
+}
+
+
+@pytest.mark.parametrize("text", PLAIN.values(), ids=PLAIN)
+def test_the_short_way_finds_what_a_closer_look_finds(text):
+    """Whether it is taken or not; a refusal is the same sentence."""
+    check(text if isinstance(text, bytes) else made(text))
 
 
 @pytest.mark.parametrize("spaces", [0, 1, 8191, 8192, 8193, 16_384, 3 << 20])

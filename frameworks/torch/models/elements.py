@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+import numpy as np
 import torch
 
-from alluxio_lance.client.models.elements import VIEWED
+from alluxio_lance.client.models.elements import NUMPY, VIEWED
 from alluxio_lance.errors import InvalidArgument
 from alluxio_lance.weights.header import TensorSpec
 
@@ -39,6 +40,8 @@ _DTYPES: Final[Mapping[str, torch.dtype]] = MappingProxyType(
         **{name: getattr(torch, there) for name, there in _NEWER.items() if hasattr(torch, there)},
     }
 )
+_BY_NUMPY: Final = {name: NUMPY[name] for name in ("BOOL", "U8", "I8", "I16", "I32", "I64", "F16", "F32", "F64", "C64")}
+"""What every release of torch takes from numpy: in half of the time, since the array has the shape already."""
 _NAMES: Final = {dtype: name for name, dtype in _DTYPES.items()}
 _PAIRS: Final = {"complex32": torch.complex32, "complex128": torch.complex128}
 _PACKED: Final = "F4"
@@ -90,6 +93,8 @@ def tensor_of(data: memoryview, spec: TensorSpec, view: str | None) -> torch.Ten
         When torch has no such element type.
     """
     shape = spec.shape
+    if view is None and data.nbytes and (element := _BY_NUMPY.get(spec.dtype)) is not None:
+        return torch.from_numpy(np.ndarray(shape, element, data))
     if view is not None:
         if view not in _PAIRS or spec.dtype != VIEWED[view] or shape[-1:] != (2,):
             raise InvalidArgument(f"tensor {spec.name!r} is noted as {view!r}, which this release cannot make of it")
@@ -104,4 +109,7 @@ def tensor_of(data: memoryview, spec: TensorSpec, view: str | None) -> torch.Ten
             "with tensors="
         )
     # frombuffer takes no empty buffer; what has no elements has no memory to share.
-    return torch.frombuffer(data, dtype=dtype).view(shape) if data.nbytes else torch.empty(shape, dtype=dtype)
+    if not data.nbytes:
+        return torch.empty(shape, dtype=dtype)
+    flat = torch.frombuffer(data, dtype=dtype)
+    return flat if len(shape) == 1 else flat.view(shape)

@@ -193,11 +193,11 @@ def state_of(
 
 
 def _loaded(model: MappedModel, names: Sequence[str], shard: Shard | None) -> Iterator[tuple[str, torch.Tensor]]:
-    quantized = model.notes.quantized
+    quantized, views, tensors = model.notes.quantized, model.notes.views, model.tensors
     for name in names:
-        spec = model.tensors[name].spec
+        spec = tensors[name].spec
         data = model.data(name)
-        view = model.notes.views.get(name)
+        view = views.get(name)
         tensor = (
             tensor_of(data, spec, view)
             if shard is None

@@ -188,6 +188,22 @@ def test_contiguous_batches_move_no_byte(kinds, node):
         assert_rows({"image": batches[2]["image"][-2:]}, [2998, 2999])
 
 
+def test_shuffled_arrays_come_the_short_way(kinds, node):
+    """An int64 array is as good as a list, negative and strided ones too; an index too many is an error, and so is a close."""
+    with Dataset(kinds, columns=["image", "i64"], address=node.at) as dataset:
+        chosen = np.random.default_rng(0).permutation(ROWS)[:300]
+        assert_rows(dataset.batch(chosen), chosen.tolist())
+        assert_rows(dataset.batch(chosen[::-2]), chosen[::-2].tolist())
+        assert_rows(dataset.batch(np.array([5, -1])), [5, ROWS - 1])
+        assert dataset.statistics().viewed_bytes == 0
+        dataset.batch(np.arange(10))
+        assert dataset.statistics().viewed_bytes == 10 * (48 + 8)
+        with pytest.raises(IndexError, match=f"index {ROWS} is out of range for {ROWS} rows"):
+            dataset.batch(np.array([3, ROWS]))
+    with pytest.raises(Unavailable, match="was closed"):
+        dataset.batch(chosen)
+
+
 def test_whole_columns(ds):
     """A column is one tensor over the mapped memory; writing into it changes neither the dataset nor another one."""
     for name, dtype in DTYPES.items():

@@ -8,7 +8,9 @@ from queue import Queue
 
 import pyarrow as pa
 import pytest
+import sqlalchemy as sa
 
+from alluxio_lance.catalog.dialects import WRITES
 from alluxio_lance.errors import Internal, InvalidArgument, InvalidURI, NotActive, NotFound, PermissionDenied, Restoring
 from alluxio_lance.lifecycle.access.authenticating import Authenticator
 from alluxio_lance.lifecycle.rules import RulesBook
@@ -83,9 +85,25 @@ def test_what_is_hot_is_opened_as_in_grpc(office):
     assert office.catalog.versions("datasets", "a")[0].read_at is not None
     after = office.sidecar.residency.statistics()
     assert (after.opens - before.opens, after.hits - before.hits) == (1, 1)
+    # After the answer.
+    office.calls.close()
     assert office.told == [version]
     office.sidecar.leases.cancel(opened.token)
     assert office.holders() == 0
+
+
+def test_an_open_is_one_look_at_the_catalog_and_one_lease_in_it(office):
+    """Each transaction costs the reader time, with a database server a way there and back each."""
+    office.register(1, 2)
+    writes = []
+
+    def begun(connection):
+        if threading.current_thread().name.startswith("open"):
+            writes.append(bool(connection.get_execution_options().get(WRITES)))
+
+    sa.event.listen(office.catalog.engine, "begin", begun)
+    assert isinstance(office.ask(URI, "x"), Opened)
+    assert writes == [False, True]
 
 
 def test_the_active_version_is_the_catalogs(office):
