@@ -9,7 +9,7 @@ from itertools import chain
 
 import pyarrow as pa
 
-from alluxio_lance.errors import Corrupt, Unavailable
+from alluxio_lance.errors import Corrupt, NoSpace, Unavailable
 from alluxio_lance.layout import ColumnKind, Pages
 from alluxio_lance.lifecycle.ports import TableReader
 from alluxio_lance.manager import OnProgress
@@ -156,7 +156,11 @@ class _Run:
     def room(self, column: str, row: int, count: int) -> memoryview | None:
         """Return where rows of a column may be read to."""
         filling = self._fillings.get(column)
-        return None if filling is None else filling.room(row, count)
+        try:
+            return None if filling is None else filling.room(row, count)
+        except NoSpace:
+            # No fault of whoever reads: it is said when the rows are to be written.
+            return None
 
     def _claim(self, columns: Sequence[ColumnPlan]) -> list[ColumnFilling]:
         """Claim the memory of all columns."""

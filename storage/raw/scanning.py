@@ -82,9 +82,10 @@ class RawScanner:
                 yield from self._read(raw, shape, here, part, rooms)
 
     def _look(self, shape: Shape, fragment: lance.LanceFragment) -> _Raw | None:
-        """Find the columns of a fragment that need no Lance: of its largest file, if it has lost no row."""
+        """Find the columns of a fragment that need no Lance: of its largest file, if nothing was laid over it since."""
         metadata = fragment.metadata
-        if metadata.deletion_file is not None or metadata.num_rows != metadata.physical_rows:
+        changed = metadata.deletion_file is not None or getattr(metadata, "overlays", None)
+        if changed or metadata.num_rows != metadata.physical_rows:
             return None
         file = max(metadata.files, key=lambda file: file.file_size_bytes or 0)
         if (file.file_size_bytes or 0) < _WORTH:
