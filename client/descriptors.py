@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import resource
 import sys
@@ -19,7 +18,6 @@ __all__ = [
     "Origin",
     "close_all",
     "identities",
-    "is_sealed",
     "make_room",
     "take_from",
     "writable",
@@ -68,15 +66,6 @@ def identities(descriptors: Iterable[int]) -> tuple[Identity, ...]:
     """Say which files these are."""
     found = map(os.fstat, descriptors)
     return tuple((about.st_dev, about.st_ino) for about in found)
-
-
-def is_sealed(descriptor: int) -> bool:
-    """Tell whether it is sealed memory, and not a file that stands in for it: only memory has seals."""
-    try:
-        fcntl.fcntl(descriptor, fcntl.F_GET_SEALS)
-    except OSError:
-        return False
-    return True
 
 
 def close_all(descriptors: Iterable[int]) -> None:

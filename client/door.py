@@ -20,7 +20,7 @@ from typing import Any, Final, Self
 
 from alluxio_lance.address import Address
 from alluxio_lance.client.layouts import read_layout, read_segment
-from alluxio_lance.errors import Internal, InvalidArgument, Unavailable, from_wire
+from alluxio_lance.errors import Internal, InvalidArgument, NoSpace, Unavailable, from_wire
 from alluxio_lance.layout import ColumnKind, Layout, Segment
 
 __all__ = ["Activated", "Door", "Opened", "Window"]
@@ -223,22 +223,30 @@ class Door:
         with self._speaking():
             _ask(self._socket, self._address, {"op": "detach", "lease": lease})
 
-    def window(self, lease: str, units: Sequence[int]) -> Window:
+    def window(self, lease: str, units: Sequence[int], *, at_once: bool = False) -> Window:
         """Hold units of a version that this connection has attached as a stream; waits until they are hot.
 
         The window is held until `release`, or until the connection ends.
+
+        Parameters
+        ----------
+        at_once
+            Not to wait for room, nor take any that another reader has a use for.
 
         Raises
         ------
         NotFound
             When the lease has ended, or the version is not served any more.
         NoSpace
-            When they do not fit.
+            When they do not fit, or not at once.
         Corrupt, Unavailable
             When they cannot be loaded, or the sidecar is gone.
         """
+        operation = "window_at_once" if at_once else "window"
+        if at_once and operation not in self._hello.get("ops", ()):
+            raise NoSpace("this sidecar is of a release that gives no window at once - ask for one, and wait")
         with self._speaking(), self._patient():
-            pieces, received = self._collect({"op": "window", "lease": lease, "units": list(units)})
+            pieces, received = self._collect({"op": operation, "lease": lease, "units": list(units)})
             try:
                 return _window(pieces, received)
             except BaseException:

@@ -15,7 +15,6 @@ import pyarrow as pa
 
 from alluxio_lance.address import Address
 from alluxio_lance.client.attaching import Connections
-from alluxio_lance.client.descriptors import is_sealed
 from alluxio_lance.client.opening import open_stream
 from alluxio_lance.client.table import Table, schema_of
 from alluxio_lance.client.window import WindowLease
@@ -106,7 +105,7 @@ class StreamedVersion:
         """Whether `close` was called."""
         return self._connections.closed
 
-    def window(self, units: Sequence[int]) -> Table:
+    def window(self, units: Sequence[int], *, at_once: bool = False) -> Table:
         """Hold units together and read them as one table, in this order; waits until they are hot.
 
         Waits for room, too, while other readers hold it; close a window before you ask for the next one where two may
@@ -117,6 +116,9 @@ class StreamedVersion:
         ----------
         units
             Numbers of units, each once; where the last unit of the version is shorter than the others it comes last.
+        at_once
+            Not to wait for room, nor take any that another reader has a use for: the one way to ask for a window while
+            this process holds another one.
 
         Returns
         -------
@@ -130,11 +132,12 @@ class StreamedVersion:
         InvalidArgument
             When there are none, one comes twice, or the short last one is not at the end.
         NoSpace
-            When the window is larger than the node's budget, or others held the room for many minutes.
+            When the window is larger than the node's budget, others held the room for many minutes, or there is none
+            at once.
         Unavailable
             When the sidecar is gone, or this was closed.
         """
-        lease = WindowLease.take(self._connections, self.layout, self._checked(units))
+        lease = WindowLease.take(self._connections, self.layout, self._checked(units), at_once=at_once)
         try:
             return Table(lease)
         except BaseException:
@@ -149,10 +152,6 @@ class StreamedVersion:
         """
         numbers = self._checked(units, in_order=False)
         self._connections.first.ahead(self._connections.token, numbers)
-
-    def is_free(self, table: Table) -> bool:
-        """Tell whether a window takes nothing of the node's budget, since all of it is files of the disk tier."""
-        return not any(is_sealed(number) for number in table.lease.descriptors.numbers)
 
     def _checked(self, units: Sequence[int], *, in_order: bool = True) -> list[int]:
         try:

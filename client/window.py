@@ -36,13 +36,17 @@ class WindowLease:
         self._is_copy = False
 
     @classmethod
-    def take(cls, connections: Connections, version: Layout, units: Sequence[int]) -> WindowLease:
+    def take(
+        cls, connections: Connections, version: Layout, units: Sequence[int], *, at_once: bool = False
+    ) -> WindowLease:
         """Ask for a window and wait until it is hot.
 
         Parameters
         ----------
         version
             The layout of the version, without segments.
+        at_once
+            As of `Door.window`.
 
         Raises
         ------
@@ -50,7 +54,7 @@ class WindowLease:
             As of `Door.window`; `Unavailable` also when this process may not open as many files.
         """
         claim = _Claim(connections.address, connections.token, version, tuple(units))
-        return cls(claim, *_taken(connections, claim, private=False))
+        return cls(claim, *_taken(connections, claim, private=False, at_once=at_once))
 
     @property
     def address(self) -> Address:
@@ -164,11 +168,13 @@ class _Held:
             self.connections.close()
 
 
-def _taken(connections: Connections, claim: _Claim, *, private: bool) -> tuple[Layout, Descriptors, _Held]:
+def _taken(
+    connections: Connections, claim: _Claim, *, private: bool, at_once: bool = False
+) -> tuple[Layout, Descriptors, _Held]:
     make_room(len(claim.units) * len(claim.version.columns))
     door = connections.take()
     try:
-        window = door.window(claim.token, claim.units)
+        window = door.window(claim.token, claim.units, at_once=at_once)
     except AlluxioLanceError:
         # A refusal is a reply like any other: the connection can be used again, if it is still one.
         connections.give(door)

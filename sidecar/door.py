@@ -17,6 +17,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
 
@@ -119,6 +120,7 @@ class Door:
             "detach": self._detach,
             "subscribe": self._subscribe,
             "window": self._window,
+            "window_at_once": partial(self._window, at_once=True),
             "release": self._release,
             "ahead": self._ahead,
         }
@@ -429,13 +431,13 @@ class Door:
             connection.windows.pop(id)[1]()
         connection.reply({"ok": True})
 
-    def _window(self, connection: Connection, request: Mapping[str, Any]) -> None:
+    def _window(self, connection: Connection, request: Mapping[str, Any], *, at_once: bool = False) -> None:
         lease, stream, asker = self._reading(connection, request)
 
         def answered(answer: Hold | BaseException) -> None:
             self._post(lambda: self._windowed(connection, lease, answer))
 
-        self._windows.window(stream, _numbers(request), asker, answered)
+        self._windows.window(stream, _numbers(request), asker, answered, at_once=at_once)
         connection.waiting = True
 
     def _windowed(self, connection: Connection, lease: str, answer: Hold | BaseException) -> None:

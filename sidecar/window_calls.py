@@ -46,9 +46,17 @@ class WindowCalls:
         self._lock = threading.Lock()
 
     def window(
-        self, stream: Stream, numbers: Sequence[int], asker: Asker, answer: Callable[[Hold | BaseException], None]
+        self,
+        stream: Stream,
+        numbers: Sequence[int],
+        asker: Asker,
+        answer: Callable[[Hold | BaseException], None],
+        *,
+        at_once: bool = False,
     ) -> None:
         """Make a window hot and call ``answer`` from another thread, with the window or why there is none.
+
+        ``at_once`` as of `Windows.hold`.
 
         Raises
         ------
@@ -59,7 +67,7 @@ class WindowCalls:
 
         def work() -> None:
             try:
-                answer(self._windows.hold(stream, numbers, asker))
+                answer(self._windows.hold(stream, numbers, asker, at_once=at_once))
             except BaseException as error:  # noqa: BLE001 - whoever waits is told, whatever it was
                 answer(error)
 

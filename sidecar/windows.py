@@ -152,8 +152,14 @@ class Windows:
 
     # -- windows ---------------------------------------------------------------------------------------------------
 
-    def hold(self, stream: Stream, numbers: Sequence[int], asker: Asker) -> Hold:
+    def hold(self, stream: Stream, numbers: Sequence[int], asker: Asker, *, at_once: bool = False) -> Hold:
         """Make units hot, if they are not, and hold them together; waits for loads, and for room that others hold.
+
+        Parameters
+        ----------
+        at_once
+            Do not wait for room, and take none that somebody else has a use for: so a reader may hold a window while it
+            asks for the next one, and nobody waits for one who waits.
 
         Returns
         -------
@@ -165,7 +171,7 @@ class Windows:
         InvalidArgument
             When the units make no window: see `Units.check`.
         NoSpace
-            When they can never fit, or others held the room for too long.
+            When they can never fit, others held the room for too long, or there is none at once.
         NotFound, Restoring
             When the version is not served any more.
         Corrupt, Unavailable
@@ -179,7 +185,9 @@ class Windows:
                 if shortage is not None:
                     self._wait(stream, numbers, shortage, until)
                     shortage = None
-                claim = self._claim(stream, numbers, asker, until)
+                claim = (
+                    self._claim_spare(stream, numbers, asker) if at_once else self._claim(stream, numbers, asker, until)
+                )
                 for resident in claim.residents:
                     resident.holders.append(asker.holder)
                     resident.touch()
@@ -195,6 +203,8 @@ class Windows:
             except NoSpace as error:
                 # Rows of no fixed width took more than was guessed.
                 self._let_go(claim.residents, asker.holder)
+                if at_once:
+                    raise
                 shortage = error
             except BaseException:
                 self._let_go(claim.residents, asker.holder)
@@ -262,6 +272,17 @@ class Windows:
                 return self._begin(stream, numbers, asker, for_later=False)
             except NoSpace as error:
                 self._wait(stream, numbers, error, until)
+
+    def _claim_spare(self, stream: Stream, numbers: Sequence[int], asker: Asker) -> Claim:
+        """Begin the loads of a window from room that nobody else has a use for."""
+        self._check_open()
+        if self._waiting:
+            raise NoSpace(
+                f"others wait for room before {_units(len(numbers))} of {stream.units.plan.label} - ask again, and wait",
+                budget=self._budget.limit,
+                need=stream.units.need(len(numbers)),
+            )
+        return self._begin(stream, numbers, asker, for_later=True)
 
     def _wait(self, stream: Stream, numbers: Sequence[int], shortage: NoSpace, until: float) -> None:
         """Wait until somebody may have let go of something; raise when nobody can, or the time is over."""

@@ -19,10 +19,10 @@ class Coming:
     number
         Which window of its epoch it is.
     take
-        Takes it; called in a thread of its own.
+        Takes it, or returns None where it cannot be had now; called in a thread of its own.
     """
 
-    def __init__(self, number: int, take: Callable[[], Table]) -> None:
+    def __init__(self, number: int, take: Callable[[], Table | None]) -> None:
         self.number: Final = number
         self._take = take
         self._lock = threading.Lock()
@@ -43,16 +43,16 @@ class Coming:
             if not self._unwanted:
                 self._table = table
                 return
-        table.close()
+        if table is not None:
+            table.close()
 
-    def table(self) -> Table:
-        """Wait for the window, which is the caller's then; what went wrong is raised here."""
+    def table(self) -> Table | None:
+        """Wait for the window, which is the caller's then, and once; what went wrong is raised here."""
         self._thread.join()
         if self._error is not None:
             raise self._error
         with self._lock:
             table, self._table = self._table, None
-        assert table is not None, "it is asked for once, by whoever has not dropped it"
         return table
 
     def drop(self) -> None:

@@ -16,7 +16,7 @@ from alluxio_lance.client.epochs.coming import Coming
 from alluxio_lance.client.epochs.plan import EpochPlan, Window
 from alluxio_lance.client.fixed import FixedColumn
 from alluxio_lance.client.table import Table
-from alluxio_lance.errors import Unavailable
+from alluxio_lance.errors import AlluxioLanceError, Unavailable
 
 __all__ = ["Cursor", "Piece", "Windows", "resident_cursor", "streamed_cursor"]
 
@@ -31,14 +31,14 @@ _NOWHERE: Final = Window(0, 0, 0, np.empty(0, np.int64))
 class Windows(Protocol):
     """What a streamed version gives."""
 
-    def window(self, units: Sequence[int]) -> Table:
-        """Wait until units are hot and hold them as one table, until that is closed."""
+    def window(self, units: Sequence[int], *, at_once: bool = False) -> Table:
+        """Wait until units are hot and hold them as one table, until that is closed.
+
+        With ``at_once`` `NoSpace` where somebody would have to let go of something first.
+        """
 
     def ahead(self, units: Sequence[int]) -> None:
         """Ask for units that will be read soon."""
-
-    def is_free(self, table: Table) -> bool:
-        """Tell whether a window takes nothing of what readers share: nobody waits until it is let go."""
 
 
 class _Tables(Protocol):
@@ -112,9 +112,9 @@ def resident_cursor(plan: EpochPlan, table: Table) -> Cursor:
 def streamed_cursor(plan: EpochPlan, source: Windows, *, patience: float | None) -> Cursor:
     """Go through an epoch window by window.
 
-    Of windows in memory at most one is held, and the next one is asked for ahead, which holds nothing: a process that
-    waits for its turn must not keep the memory that those before it need. Windows that are free, since they are files of
-    the disk tier, are taken by another thread while the one before is read.
+    One window is held while another one is waited for by nobody: a process that waits for its turn must not keep the
+    memory that those before it need. So the next one is asked for ahead, which holds nothing. Where there is room for it
+    at once another thread takes it while the one before is read, and two are held.
 
     Parameters
     ----------
@@ -157,18 +157,26 @@ class _Streamed:
             if coming is not None and coming.number != window.number:
                 coming.drop()
                 coming = None
-            table = self._take(window) if coming is None else coming.table()
+            table = None if coming is None else coming.table()
+            if table is None:
+                table = self._take(window)
             self._held = window.number, table
             self._ask_ahead(window.number + 1)
             # Where several take turns each holds one window: what it does not read yet, another one reads.
-            if self._patience is None and window.number + 1 < len(self._plan.windows) and self._source.is_free(table):
+            if self._patience is None and window.number + 1 < len(self._plan.windows):
                 following = self._plan.windows[window.number + 1]
-                self._coming = Coming(following.number, lambda: self._take(following))
-                self._ask_ahead(following.number + 1)
+                self._coming = Coming(following.number, lambda: self._take_at_once(following))
         return self._held[1], local
 
-    def _take(self, window: Window) -> Table:
-        table = self._source.window(window.units.tolist())
+    def _take_at_once(self, window: Window) -> Table | None:
+        try:
+            return self._take(window, at_once=True)
+        except AlluxioLanceError:
+            # Mostly there is no room. Whatever it is, it is said when the window itself is wanted, if it is so still.
+            return None
+
+    def _take(self, window: Window, *, at_once: bool = False) -> Table:
+        table = self._source.window(window.units.tolist(), at_once=at_once)
         if self._plan.shuffle:
             try:
                 _populate(table)

@@ -265,6 +265,15 @@ def test_a_refused_window_keeps_the_connection(script):
             os.close(number)
 
 
+def test_a_window_at_once_of_a_sidecar_that_knows_none(script):
+    """It is refused here, as where there is no room: an old sidecar would end the connection, or wait."""
+    with Door.connect(script([WINDOW | {"segments": [SEGMENT]}])) as door:
+        with pytest.raises(NoSpace, match="no window at once"):
+            door.window("t", [0], at_once=True)
+        for number in door.window("t", [0]).descriptors:
+            os.close(number)
+
+
 def test_a_request_that_is_too_large(script):
     """It is said here: the sidecar would end the connection without a word."""
     with Door.connect(script([])) as door, pytest.raises(InvalidArgument, match="ask for fewer units"):

@@ -18,7 +18,7 @@ from alluxio_lance.client.epochs.cursor import Cursor, resident_cursor, streamed
 from alluxio_lance.client.epochs.plan import EpochPlan
 from alluxio_lance.client.epochs.share import Share
 from alluxio_lance.client.fixed import FixedColumn
-from alluxio_lance.errors import Unavailable
+from alluxio_lance.errors import NoSpace, Unavailable
 
 UNIT = 10
 
@@ -41,25 +41,23 @@ class Held:
 class Source:
     """Stands for a streamed version: it counts what is held, and remembers what it was asked for."""
 
-    def __init__(self, rows: int, *, ended: bool = False, free: bool = False) -> None:
-        self.rows, self.ended, self.free = rows, ended, free
+    def __init__(self, rows: int, *, ended: bool = False, spare: bool = False) -> None:
+        self.rows, self.ended, self.spare = rows, ended, spare
         self.held: list[Held] = []
         self.most = 0
         self.opened: list[list[int]] = []
         self.hints: list[list[int]] = []
         self.let_go: Callable[[], None] = lambda: None
 
-    def window(self, units: Sequence[int]) -> Any:
+    def window(self, units: Sequence[int], *, at_once: bool = False) -> Any:
         """Hold units."""
+        if at_once and not self.spare:
+            raise NoSpace("there is no room at once")
         self.opened.append(list(units))
         numbers = [row for unit in units for row in range(unit * UNIT, min((unit + 1) * UNIT, self.rows))]
         made = Held(self, np.array(numbers))
         self.most = max(self.most, len(self.held))
         return made
-
-    def is_free(self, _: Any) -> bool:
-        """Say of all windows whether they are files."""
-        return self.free
 
     def ahead(self, units: Sequence[int]) -> None:
         """Remember a hint."""
@@ -110,9 +108,9 @@ def test_one_window_is_held_at_a_time(size, patience, shuffle):
 
 @pytest.mark.parametrize("size", [1, 7, 30, 64, 95])
 @pytest.mark.parametrize("shuffle", [True, False])
-def test_windows_that_are_free_are_taken_while_another_is_read(size, shuffle):
+def test_a_window_is_taken_while_another_is_read_where_there_is_room_at_once(size, shuffle):
     """They are the plan's as well; no more than two are held, and none is left."""
-    the_plan, source = plan(shuffle=shuffle), Source(95, free=True)
+    the_plan, source = plan(shuffle=shuffle), Source(95, spare=True)
     wanted = [the_plan.row_numbers(window, the_plan.order(window)) for window in the_plan.windows]
     found = read(streamed_cursor(the_plan, source, patience=None), batches(size))
     assert [row for batch in found for row in batch] == np.concatenate(wanted).tolist()
@@ -121,22 +119,22 @@ def test_windows_that_are_free_are_taken_while_another_is_read(size, shuffle):
     assert source.opened == [window.units.tolist() for window in the_plan.windows]
 
 
-def test_free_windows_are_not_taken_ahead_where_readers_take_turns():
+def test_no_window_is_taken_ahead_where_readers_take_turns():
     """Each of several readers would take all of them, to read only its own part."""
-    source = Source(95, free=True)
+    source = Source(95, spare=True)
     read(streamed_cursor(plan(), source, patience=60), batches(7))
     assert source.most == 1
 
 
 def test_a_reader_that_ends_early_lets_go_of_what_is_on_its_way():
     """It does not wait for it: that comes, and goes."""
-    source, come, gone = Source(95, free=True), threading.Event(), threading.Event()
+    source, come, gone = Source(95, spare=True), threading.Event(), threading.Event()
     plain = source.window
 
-    def slow(units: Sequence[int]) -> Any:
-        if source.opened:
+    def slow(units: Sequence[int], *, at_once: bool = False) -> Any:
+        if at_once:
             assert come.wait(60)
-        return plain(units)
+        return plain(units, at_once=at_once)
 
     source.window = slow  # type: ignore[method-assign]
     cursor = streamed_cursor(plan(), source, patience=None)
@@ -149,31 +147,28 @@ def test_a_reader_that_ends_early_lets_go_of_what_is_on_its_way():
     assert source.held == []
 
 
-def test_a_window_on_its_way_that_cannot_be_had():
-    """What went wrong is said when it is wanted, and once; to ask again is to try again."""
-    source = Source(95, free=True)
-    plain, faults = source.window, [Unavailable("the sidecar is gone", what="sidecar")]
+@pytest.mark.parametrize("lasts", [False, True])
+def test_a_window_on_its_way_that_cannot_be_had(lasts):
+    """It is asked for again when it is wanted, and only then an error is one."""
+    source = Source(95, spare=True)
+    plain = source.window
 
-    def broken(units: Sequence[int]) -> Any:
-        if source.opened and faults:
-            raise faults.pop()
-        return plain(units)
+    def broken(units: Sequence[int], *, at_once: bool = False) -> Any:
+        if source.opened and (at_once or lasts):
+            raise Unavailable("the store is gone", what="store")
+        return plain(units, at_once=at_once)
 
     source.window = broken  # type: ignore[method-assign]
     cursor = streamed_cursor(plan(), source, patience=None)
-    cuts = batches(10)
-    before = []
-    # The first window has two units.
-    for number in range(2):
-        before.append([int(row) for table, rows in cursor.pieces(cuts[number]) for row in table.numbers[rows]])
-        cursor.rest(cuts[number + 1])
-    with pytest.raises(Unavailable, match="the sidecar is gone"):
-        list(cursor.pieces(cuts[2]))
-    assert source.held == []
-    after = read(cursor, cuts[2:])
-    the_plan = plan()
-    wanted = [the_plan.row_numbers(window, the_plan.order(window)) for window in the_plan.windows]
-    assert [row for batch in [*before, *after] for row in batch] == np.concatenate(wanted).tolist()
+    if lasts:
+        with pytest.raises(Unavailable, match="the store is gone"):
+            read(cursor, batches(10))
+        cursor.close()
+    else:
+        the_plan = plan()
+        wanted = [the_plan.row_numbers(window, the_plan.order(window)) for window in the_plan.windows]
+        assert [row for batch in read(cursor, batches(10)) for row in batch] == np.concatenate(wanted).tolist()
+        assert source.most == 1
     assert source.held == []
 
 
@@ -316,8 +311,8 @@ def test_a_disk_that_fails_is_told_and_not_met_by_touching_its_pages():
     cursor = streamed_cursor(plan, source, patience=None)
     window = source.window
 
-    def failing(units):
-        held = window(units)
+    def failing(units, *, at_once=False):
+        held = window(units, at_once=at_once)
         held.columns = {"image": Failing()}
         held.layout = SimpleNamespace(uri="alluxio://datasets/x@v1")
         return held

@@ -8,6 +8,7 @@ import resource
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -455,6 +456,64 @@ def test_many_readers_in_a_small_budget(make, size):
             seen += first_rows(hold)
             hold.release()
         residency.windows.forget(str(number))
+        return seen
+
+    with ThreadPoolExecutor(6) as threads:
+        for seen in threads.map(read, range(6)):
+            assert sorted(seen) == list(range(UNIT_ROWS * (UNITS - 1)))
+    assert residency.statistics().used_bytes <= 4 * size
+    stream.release()
+
+
+def test_a_window_at_once_waits_for_nobody(make, size):
+    """Where others hold the room, or wait for some, it is refused; where there is room it is held beside the one before."""
+    residency, _, version = make(limit=3 * size)
+    stream = residency.windows.open(version, None, asker())
+    held = residency.windows.hold(stream, [0], asker("a"))
+    beside = residency.windows.hold(stream, [1], asker("a"), at_once=True)
+    assert first_rows(held) + first_rows(beside) == list(range(2 * UNIT_ROWS))
+    with pytest.raises(NoSpace):
+        residency.windows.hold(stream, [2, 3], asker("a"), at_once=True)
+    with ThreadPoolExecutor(1) as thread:
+        started = threading.Event()
+
+        def asks():
+            started.set()
+            return True
+
+        waiting = thread.submit(residency.windows.hold, stream, [4, 5], asker("b", asks))
+        assert started.wait(WAIT)
+        while not residency.windows._waiting:
+            assert not waiting.done()
+        with pytest.raises(NoSpace, match="others wait for room"):
+            residency.windows.hold(stream, [2], asker("a"), at_once=True)
+        beside.release()
+        waiting.result(WAIT).release()
+    residency.windows.hold(stream, [2], asker("a"), at_once=True).release()
+    held.release()
+    assert residency.statistics().used_bytes <= 3 * size
+    stream.release()
+
+
+def test_many_readers_that_take_a_second_window_at_once(make, size):
+    """However they meet, nobody waits for one who waits: all come through. The seed is printed."""
+    seed = random.randrange(1 << 32)
+    print("seed", seed)  # noqa: T201 - shown when it fails
+    residency, _, version = make(limit=4 * size)
+    stream = residency.windows.open(version, None, asker())
+
+    def read(number: int) -> list[int]:
+        order = random.Random(seed + number).sample(range(UNITS - 1), UNITS - 1)
+        windows = [order[start : start + 2] for start in range(0, len(order), 2)]
+        seen, coming = [], None
+        for place, wanted in enumerate(windows):
+            hold = coming or residency.windows.hold(stream, wanted, asker(str(number)))
+            coming = None
+            if windows[place + 1 :]:
+                with suppress(NoSpace):
+                    coming = residency.windows.hold(stream, windows[place + 1], asker(str(number)), at_once=True)
+            seen += first_rows(hold)
+            hold.release()
         return seen
 
     with ThreadPoolExecutor(6) as threads:
