@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
-import numpy as np
 import numpy.typing as npt
 import torch
 from torch.utils.data import default_collate, get_worker_info
@@ -88,11 +87,12 @@ class Batches:
         selection = reader.select(rows)
         if len(selection) == count:
             return Rows(reader, selection, self._arenas, self._batch_transform).batch()
-        parts = [_part(reader, selection)]
+        whole = _Whole(count)
+        whole.add(reader, selection)
         for table, rows in pieces:
             reader = self._reading(table)
-            parts.append(_part(reader, reader.select(rows)))
-        batch = {name: _joined([part[name] for part in parts]) for name in parts[0]}
+            whole.add(reader, reader.select(rows))
+        batch = whole.columns()
         result = batch if self._batch_transform is None else self._batch_transform(batch)
         arena = None if get_worker_info() is None else self._arenas.of_parent()
         return result if arena is None else in_slots(result, arena, [])
@@ -111,22 +111,47 @@ class _Read(NamedTuple):
     element: Element
 
 
-def _part(reader: Reader, selection: Selection) -> dict[str, Any]:
-    """Read a part of a batch into memory of this process alone, that of a worker, too: it is copied once more."""
-    return {
-        name: _Read(reader.fixed(name, column, selection), column.element)
-        if isinstance(column, FixedColumn)
-        else stacked(reader.listed(name, column, selection))
-        for name, column in reader.table.columns.items()
-    }
+class _Whole:
+    """A batch that comes in parts, in memory of this process alone, that of a worker, too: it is copied once more.
+
+    Parameters
+    ----------
+    count
+        Its rows.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._rows = 0
+        self._rooms: dict[str, npt.NDArray[Any]] = {}
+        """Of each column of fixed width, for all rows: parts are gathered right to their place."""
+        self._parts: dict[str, list[Any]] = {}
+
+    def add(self, reader: Reader, selection: Selection) -> None:
+        """Read the next part."""
+        stop = self._rows + len(selection)
+        for name, column in reader.table.columns.items():
+            parts = self._parts.setdefault(name, [])
+            if isinstance(column, FixedColumn):
+                if name not in self._rooms:
+                    self._rooms[name] = room((self._count, *column.element.shape), column.element.stored)
+                values = reader.fixed(name, column, selection, self._rooms[name][self._rows : stop])
+                parts.append(_Read(values, column.element))
+            else:
+                parts.append(stacked(reader.listed(name, column, selection)))
+        self._rows = stop
+
+    def columns(self) -> dict[str, Any]:
+        """Return the batch; all parts are there."""
+        return {name: self._joined(name, parts) for name, parts in self._parts.items()}
+
+    def _joined(self, name: str, parts: list[Any]) -> Any:
+        if all(isinstance(part, _Read) for part in parts):
+            return to_tensor(self._rooms[name], parts[0].element)
+        return _joined(parts)
 
 
 def _joined(parts: list[Any]) -> Any:
-    if all(isinstance(part, _Read) for part in parts):
-        element = parts[0].element
-        whole = room((sum(len(part.values) for part in parts), *element.shape), element.stored)
-        # Not by torch, whose helper threads take longer to wake than this takes, nor into fresh pages, which do, too.
-        return to_tensor(np.concatenate([part.values for part in parts], out=whole), element)
     # Lists of one length that turned out to have null items are tensors in one part, and Python's lists in another.
     parts = [to_tensor(*part) if isinstance(part, _Read) else part for part in parts]
     if all(isinstance(part, torch.Tensor) for part in parts) and len({part.shape[1:] for part in parts}) == 1:
