@@ -5,15 +5,20 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Final, Protocol
 
 from alluxio_lance.errors import InvalidArgument, NoSpace
+from alluxio_lance.sidecar.cgroups import ROOT, limiting
 from alluxio_lance.sidecar.memfd import free_huge_bytes
 
 __all__ = ["Budget", "Host", "Room", "size_text"]
 
-_ROOT: Final = Path("/")
+_NAMES: Final = (
+    ("memory.max", "memory.current", "inactive_file"),
+    ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+)
+"""What version 2 of cgroups calls limit, usage and page cache, and what version 1 calls them."""
 _UNLIMITED: Final = 1 << 60
 """Version 1 of cgroups says "no limit" with a number near 2**63."""
 
@@ -39,7 +44,7 @@ class Host:
         Where /proc and /sys are found.
     """
 
-    def __init__(self, root: Path = _ROOT) -> None:
+    def __init__(self, root: Path = ROOT) -> None:
         self._root = root
 
     def total(self) -> int:
@@ -59,25 +64,7 @@ class Host:
 
     def _groups(self) -> list[tuple[int, int]]:
         """List limit and bytes in use (page cache that can be dropped left out) of every limiting cgroup."""
-        try:
-            lines = (self._root / "proc/self/cgroup").read_text().splitlines()
-        except FileNotFoundError:
-            return []
-        found = []
-        for line in lines:
-            _, controllers, path = line.split(":", 2)
-            if not controllers:
-                found += self._walk("sys/fs/cgroup", path, ("memory.max", "memory.current", "inactive_file"))
-            elif "memory" in controllers.split(","):
-                names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-                found += self._walk("sys/fs/cgroup/memory", path, names)
-        return found
-
-    def _walk(self, mount: str, path: str, names: tuple[str, str, str]) -> list[tuple[int, int]]:
-        """Read a cgroup and its parents; in a container only the root of the hierarchy may be visible."""
-        inside = PurePosixPath(path.lstrip("/"))
-        folders = [inside, *inside.parents] if inside.parts else [inside]
-        groups = (self._group(self._root / mount / folder, *names) for folder in folders)
+        groups = (self._group(folder, *_NAMES[first]) for folder, first in limiting("memory", self._root))
         return [group for group in groups if group is not None]
 
     @staticmethod

@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager, suppress
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -24,6 +24,7 @@ import numpy as np
 
 from alluxio_lance.errors import Internal, NoSpace, Unavailable
 from alluxio_lance.layout import PAGE, Pages
+from alluxio_lance.sidecar.cgroups import ROOT, limiting
 
 __all__ = [
     "HUGE_PAGE",
@@ -43,10 +44,10 @@ LARGE: Final = 8 << 20
 
 _HUGE_POOL: Final = Path("/sys/kernel/mm/hugepages/hugepages-2048kB")
 _HUGE_LIMITS: Final = (
-    ("sys/fs/cgroup", "hugetlb.2MB.max", "hugetlb.2MB.current"),
-    ("sys/fs/cgroup/hugetlb", "hugetlb.2MB.limit_in_bytes", "hugetlb.2MB.usage_in_bytes"),
+    ("hugetlb.2MB.max", "hugetlb.2MB.current"),
+    ("hugetlb.2MB.limit_in_bytes", "hugetlb.2MB.usage_in_bytes"),
 )
-"""Where version 2 of cgroups and version 1 keep them."""
+"""What version 2 of cgroups calls limit and usage, and what version 1 calls them."""
 _SHMEM_THP: Final = Path("/sys/kernel/mm/transparent_hugepage/shmem_enabled")
 _THP_ALLOWED: Final = frozenset({"always", "within_size", "advise", "force"})
 _POPULATE_WRITE: Final = 23
@@ -82,24 +83,14 @@ def free_huge_bytes(pool: Path = _HUGE_POOL) -> int:
     return max(0, min((free - claimed) * HUGE_PAGE, huge_allowance()))
 
 
-def huge_allowance(root: Path = Path("/")) -> int:
+def huge_allowance(root: Path = ROOT) -> int:
     """Return what the limits for huge pages of this process' cgroup and those above leave, in bytes."""
     left = [sys.maxsize]
-    try:
-        groups = (root / "proc/self/cgroup").read_text().splitlines()
-    except FileNotFoundError:
-        groups = []
-    for line in groups:
-        _, controllers, path = line.split(":", 2)
-        if controllers and "hugetlb" not in controllers.split(","):
-            continue
-        mount, limit, usage = _HUGE_LIMITS[bool(controllers)]
-        inside = PurePosixPath(path.lstrip("/"))
-        for folder in {inside, *inside.parents}:
-            # Normal: not every level has the controller, and "max" is no number.
-            with suppress(FileNotFoundError, NotADirectoryError, PermissionError, ValueError):
-                most, used = (int((root / mount / folder / name).read_text()) for name in (limit, usage))
-                left.append(most - used)
+    for folder, first in limiting("hugetlb", root):
+        # Normal: not every level has the controller, and "max" is no number.
+        with suppress(FileNotFoundError, NotADirectoryError, PermissionError, ValueError):
+            most, used = (int((folder / name).read_text()) for name in _HUGE_LIMITS[first])
+            left.append(most - used)
     return max(0, min(left))
 
 

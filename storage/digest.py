@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import json
-import struct
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from blake3 import blake3
 
+from alluxio_lance.storage.footer import ENTRY, FOOTER, MAGIC
 from alluxio_lance.storage.place import Patch, Place
 from alluxio_lance.storage.wire import LENGTH_DELIMITED, varint
 
 __all__ = ["content_hash", "file_hash", "sort_maps"]
 
-_FOOTER: Final = struct.Struct("<QQQIIHH4s")
-"""Positions of column metadata and of the two offset tables, counts of buffers and columns, format, magic."""
-_ENTRY: Final = struct.Struct("<QQ")
-_MAGIC: Final = b"LANC"
 _FIXED: Final = {1: 8, 5: 4}
 
 Shape = Mapping[int, "Shape | None"]
@@ -36,13 +32,13 @@ def file_hash(place: Place, location: str, path: str, size: int, on_bytes: Calla
 
 
 def _sorted_schema(place: Place, location: str, path: str, size: int) -> Patch | None:
-    if size < _FOOTER.size:
+    if size < FOOTER.size:
         return None
-    footer = _FOOTER.unpack(place.read(location, path, size - _FOOTER.size, _FOOTER.size))
+    footer = FOOTER.unpack(place.read(location, path, size - FOOTER.size, FOOTER.size))
     table, buffers, magic = footer[2], footer[3], footer[7]
-    if magic != _MAGIC or not buffers or table + _ENTRY.size > size:
+    if magic != MAGIC or not buffers or table + ENTRY.size > size:
         return None
-    offset, length = _ENTRY.unpack(place.read(location, path, table, _ENTRY.size))
+    offset, length = ENTRY.unpack(place.read(location, path, table, ENTRY.size))
     if offset + length > size:
         return None
     try:

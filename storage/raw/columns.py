@@ -12,7 +12,8 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
-from alluxio_lance.storage.raw.encodings import binary_encoding, plain_encoding, row_bytes
+from alluxio_lance.storage.cutting import width_bits
+from alluxio_lance.storage.raw.encodings import binary_encoding, plain_encoding
 from alluxio_lance.storage.raw.metadata import Page, read_pages
 from alluxio_lance.storage.raw.rooms import Rooms
 
@@ -65,7 +66,7 @@ class _Fixed(RawColumn):
 
     def __init__(self, type_: pa.DataType, pages: Sequence[Page]) -> None:
         super().__init__(type_, pages)
-        self._width = row_bytes(type_)
+        self._width = width_bits(type_) // 8
         self._places = [page.buffers[0][0] for page in pages]
 
     @classmethod
@@ -74,7 +75,7 @@ class _Fixed(RawColumn):
         encoding = plain_encoding(type_)
         if encoding is None:
             return None
-        width = row_bytes(type_)
+        width = width_bits(type_) // 8
         plain = all(
             page.encoding == encoding and [size for _, size in page.buffers] == [page.rows * width] for page in pages
         )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-__all__ = ["binary_encoding", "plain_encoding", "row_bytes"]
+from alluxio_lance.storage.encoding import is_fixed_width
+
+__all__ = ["binary_encoding", "plain_encoding"]
 
 
 def _number(value: int) -> bytes:
@@ -45,8 +47,9 @@ def plain_encoding(type_: pa.DataType) -> bytes | None:
     if pa.types.is_fixed_size_list(type_):
         items = plain_encoding(type_.value_type)
         return None if items is None else _without_nulls(_lists(type_.list_size, items))
-    bits = _bits(type_)
-    return None if bits is None else _without_nulls(_flat(bits, 0))
+    if not is_fixed_width(type_) or not type_.bit_width or type_.bit_width % 8:
+        return None
+    return _without_nulls(_flat(type_.bit_width, 0))
 
 
 def binary_encoding(null_adjustment: int) -> bytes:
@@ -56,21 +59,3 @@ def binary_encoding(null_adjustment: int) -> bytes:
     """
     ends, values = _without_nulls(_flat(64, 0)), _flat(8, 1)
     return _nested(6, _nested(1, ends) + _nested(2, values) + _varint(3, null_adjustment))
-
-
-def _bits(type_: pa.DataType) -> int | None:
-    """Return the bits of a value that takes whole bytes; None for all others."""
-    if pa.types.is_dictionary(type_) or not (
-        pa.types.is_primitive(type_) or pa.types.is_decimal(type_) or pa.types.is_fixed_size_binary(type_)
-    ):
-        return None
-    return type_.bit_width if type_.bit_width and type_.bit_width % 8 == 0 else None
-
-
-def row_bytes(type_: pa.DataType) -> int:
-    """Return the bytes of a row of a type that has a `plain_encoding`."""
-    if isinstance(type_, pa.BaseExtensionType):
-        return row_bytes(type_.storage_type)
-    if pa.types.is_fixed_size_list(type_):
-        return int(type_.list_size) * row_bytes(type_.value_type)
-    return int(type_.bit_width) // 8

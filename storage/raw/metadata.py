@@ -6,19 +6,15 @@ Source: the format's own description, ``file2.proto`` and ``encodings.proto`` of
 from __future__ import annotations
 
 import os
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from alluxio_lance.storage.footer import ENTRY, FOOTER, MAGIC
 from alluxio_lance.storage.wire import fields, varint
 
 __all__ = ["Page", "read_pages"]
 
-_FOOTER: Final = struct.Struct("<QQQIIHH4s")
-"""Positions of column metadata and of the two offset tables, counts of buffers and columns, format, magic."""
-_ENTRY: Final = struct.Struct("<QQ")
-_MAGIC: Final = b"LANC"
 _FORMAT: Final = (0, 3)
 """What a file of format 2.0 calls itself."""
 _MOST: Final = 64 << 20
@@ -50,17 +46,17 @@ def read_pages(file: int, size: int) -> Sequence[Sequence[Page]]:
     OSError
         When it cannot be read.
     """
-    if size < _FOOTER.size:
+    if size < FOOTER.size:
         return ()
-    column_start, offsets, _, _, columns, major, minor, magic = _FOOTER.unpack(
-        _read(file, size - _FOOTER.size, _FOOTER.size)
+    column_start, offsets, _, _, columns, major, minor, magic = FOOTER.unpack(
+        _read(file, size - FOOTER.size, FOOTER.size)
     )
-    if magic != _MAGIC or (major, minor) != _FORMAT:
+    if magic != MAGIC or (major, minor) != _FORMAT:
         return ()
-    if not column_start <= offsets <= offsets + columns * _ENTRY.size <= size or size - column_start > _MOST:
+    if not column_start <= offsets <= offsets + columns * ENTRY.size <= size or size - column_start > _MOST:
         raise ValueError("its footer points beyond the file, or it has too many pages")
     told = _read(file, column_start, size - column_start)
-    entries = (_ENTRY.unpack_from(told, offsets - column_start + number * _ENTRY.size) for number in range(columns))
+    entries = (ENTRY.unpack_from(told, offsets - column_start + number * ENTRY.size) for number in range(columns))
     return [_pages(told[place - column_start : place - column_start + length], size) for place, length in entries]
 
 
