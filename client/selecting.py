@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ from alluxio_lance.client.fixed import FixedColumn
 from alluxio_lance.errors import InvalidArgument
 from alluxio_lance.sidecar._shm import read_indices, resolve
 
-__all__ = ["Selection", "read_fixed"]
+__all__ = ["Selection", "is_plain", "read_fixed"]
 
 _INT64: Final = np.dtype(np.int64)
 
@@ -51,9 +51,13 @@ class Selection:
         return len(self.indices)
 
 
+def is_plain(indices: Sequence[int] | npt.NDArray[Any] | range) -> TypeGuard[npt.NDArray[np.int64]]:
+    """Tell whether indices are what a shuffle makes: one row of int64, which needs no conversion."""
+    return type(indices) is np.ndarray and indices.dtype == _INT64 and indices.ndim == 1 and indices.flags.carray
+
+
 def _numbers(indices: Sequence[int] | npt.NDArray[Any] | range, rows: int) -> npt.NDArray[np.int64]:
-    if type(indices) is np.ndarray and indices.dtype == _INT64 and indices.ndim == 1 and indices.flags.carray:
-        # What a shuffle makes.
+    if is_plain(indices):
         return indices
     if type(indices) is list:
         # What a sampler makes; numpy would need four times as long.

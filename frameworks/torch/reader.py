@@ -14,7 +14,7 @@ from alluxio_lance.client.arrow import ArrowColumn
 from alluxio_lance.client.columns import AnyColumn
 from alluxio_lance.client.filling import prepare_fill
 from alluxio_lance.client.fixed import FixedColumn
-from alluxio_lance.client.selecting import Selection, read_fixed
+from alluxio_lance.client.selecting import Selection, is_plain, read_fixed
 from alluxio_lance.client.table import Table
 from alluxio_lance.client.variable import RaggedRows, VariableColumn
 from alluxio_lance.client.views.numbers import RowNumbers
@@ -24,7 +24,6 @@ from alluxio_lance.sidecar._shm import Slot
 
 __all__ = ["Reader"]
 
-_INT64: Final = np.dtype(np.int64)
 _ALIGNED: Final = 64
 """Columns in a slot begin on a line of the processor's cache."""
 
@@ -86,10 +85,7 @@ class Reader:
         """
         if not (
             self._plain
-            and type(indices) is np.ndarray
-            and indices.dtype == _INT64
-            and indices.ndim == 1
-            and indices.flags.carray
+            and is_plain(indices)
             and len(indices) > 1
             # Neighbours may be a view.
             and indices.item(0) + 1 != indices.item(1)
