@@ -22,7 +22,7 @@ import warnings
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import psutil
 import torch
@@ -33,10 +33,15 @@ from torch.utils.data import DataLoader
 from alluxio.torch import Dataset
 from alluxio_lance.client.arena import Arena, arena_statistics
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Remains = TypeVar("Remains", list[psutil.Process], Counter[str])
+
 ROUND_LIMIT_S = 90
 """Longer than any round: what takes so long waits for somebody who will not come."""
 ENDING_S = 20
-"""For a worker that torch terminated, and did not wait for."""
+"""For a worker that torch terminated, and for the writing end of a queue that its thread closes: torch waits for neither."""
 METHODS = {"fork": 16, "forkserver": 3, "spawn": 1}
 ARENAS = (None, None, 8 << 20)
 """Bytes: the small one is full at once when batches are held."""
@@ -161,18 +166,16 @@ class Soak:
     def look(self, what: str) -> None:
         """Nothing is in use and nothing is left."""
         gc.collect()
-        left = self.strangers()
-        deadline = time.monotonic() + ENDING_S
-        while left and time.monotonic() < deadline:
-            time.sleep(0.05)
-            left = self.strangers()
+        left = at_last(self.strangers)
         assert not left, f"processes left: {left}, {what}"
         found = arena_statistics()
         assert (found.filling, found.in_flight, found.held) == (0, 0, 0), f"slots lost: {found}, {what}"
-        descriptors = opened()
-        if self.descriptors is not None:
-            more = descriptors - self.descriptors
-            assert not more, f"descriptors left: {dict(more)}, {what}"
+        more = at_last(self.surplus)
+        assert not more, f"descriptors left: {dict(more)}, {what}"
+
+    def surplus(self) -> Counter[str]:
+        """Count the descriptors beyond those that were open before the first round."""
+        return Counter() if self.descriptors is None else opened() - self.descriptors
 
     def strangers(self) -> list[psutil.Process]:
         """Find processes below this one that no round should leave."""
@@ -197,6 +200,14 @@ class Soak:
         self.switch.close()
         gc.collect()
         assert "alluxio-lance-arena" not in Path("/proc/self/maps").read_text(), "memory of an arena is still mapped"
+
+
+def at_last(look: Callable[[], Remains]) -> Remains:
+    """Return what is left of something that others end: torch's terminated workers, the threads of its queues."""
+    deadline = time.monotonic() + ENDING_S
+    while (left := look()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return left
 
 
 def helpers() -> set[int | None]:
