@@ -153,6 +153,11 @@ class _Run:
                 self._allocate(fresh)
             return self._fill(fresh, chain(_popped(first), batches))
 
+    def stretch(self, column: str, row: int, count: int) -> int:
+        """Tell how many rows of a column have their places in one segment; 0 when it has none before they come."""
+        filling = self._fillings.get(column)
+        return 0 if filling is None else filling.stretch(row, count)
+
     def room(self, column: str, row: int, count: int) -> memoryview | None:
         """Return where rows of a column may be read to."""
         filling = self._fillings.get(column)

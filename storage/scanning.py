@@ -33,6 +33,10 @@ class Into:
         self.rows = 0
         """How many were handed out."""
 
+    def stretch(self, column: str, row: int, count: int) -> int:
+        """Tell how many rows of a column, counted from the first of the stream, lie one behind the other; 0 for no place."""
+        return self._destination.stretch(column, row, count)
+
     def room(self, column: str, row: int, count: int) -> memoryview | None:
         """Return the place of some rows of a column, counted from the first of the stream; None when there is none."""
         return self._destination.room(column, row, count)

@@ -49,10 +49,18 @@ class Write:
 class Destination(Protocol):
     """Where whoever reads wants the values of rows to lie in the end, as far as that can be said beforehand."""
 
-    def room(self, column: str, row: int, count: int) -> memoryview | None:
-        """Return the writable place of so many rows of a fixed-width column, counted from the first that is read.
+    def stretch(self, column: str, row: int, count: int) -> int:
+        """Tell how many rows from one on, at most ``count``, have their places one behind the other; 0 for no place.
 
-        None where there is none; called from any thread, more than once for the same rows when a read begins anew.
+        Rows are counted from the first that is read. Called from any thread.
+        """
+        ...
+
+    def room(self, column: str, row: int, count: int) -> memoryview | None:
+        """Return the writable place of rows of one stretch, None where there is none.
+
+        Its size is what their values must have: those of another size are not read into it. Called from any thread, more
+        than once for the same rows when a read begins anew.
         """
         ...
 

@@ -84,6 +84,11 @@ class ColumnFilling:
         kind = self.column.shape.kind
         return WRITERS[kind](self.column, self._plan.rows_of(shard), name, self.pages)
 
+    def stretch(self, row: int, count: int) -> int:
+        """Tell how many rows from one on lie in its shard, as far as there is memory for them already."""
+        shard, within = divmod(row, self._plan.shard_rows)
+        return min(count, self._plan.rows_of(shard) - within) if shard in self._writers else 0
+
     def room(self, row: int, count: int) -> memoryview | None:
         """Return where values of rows may be read to, see `SegmentWriter.room`; rows of two shards have no such place."""
         shard, within = divmod(row, self._plan.shard_rows)

@@ -93,8 +93,17 @@ class FileFilling:
             ends = range(_STEP, self.head.length + _STEP, _STEP)
             self._coming = [pool.submit(memfd.ensure, min(end, self.head.length)) for end in ends]
 
+    @property
+    def mapped(self) -> bool:
+        """Whether there is memory that can be written in place."""
+        return self.pages is Pages.HUGE and self._memfd is not None
+
+    def room(self, offset: int, size: int) -> memoryview | None:
+        """Return where bytes go, see `Memfd.room`; None where they can only be written."""
+        return self._memfd.room(offset, size) if self.mapped and self._memfd is not None else None
+
     def write(self, offset: int, data: Any) -> None:
-        """Copy bytes to their place, from any thread; `NoSpace` when the kernel has no memory for them."""
+        """Copy bytes to their place if they are not there, from any thread; `NoSpace` when the kernel has no memory for it."""
         assert self._memfd is not None
         if not len(data):
             return

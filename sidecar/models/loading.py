@@ -32,6 +32,7 @@ from alluxio_lance.sidecar.fill.column import HotColumn
 from alluxio_lance.sidecar.memfd import free_huge_bytes
 from alluxio_lance.sidecar.models.contents import Contents, Part, damaged, read_contents
 from alluxio_lance.sidecar.models.file import FileFilling
+from alluxio_lance.sidecar.models.placing import Placing
 from alluxio_lance.sidecar.models.planning import COLUMNS
 from alluxio_lance.sidecar.models.runs import Piece, Run, runs_of
 from alluxio_lance.sidecar.plan import ColumnPlan, Plan
@@ -188,7 +189,8 @@ class _Run:
 
     def _read(self, run: Run) -> None:
         row = run.rows[0]
-        for batch in self._reader.batches(["data"], rows=run.rows, batch_rows=run.batch_rows):
+        into = Placing(run.pieces, self._fillings)
+        for batch in self._reader.batches(["data"], rows=run.rows, batch_rows=run.batch_rows, into=into):
             self._go_on()
             while len(self._copying) >= _WAITING:
                 self._end_one()
@@ -196,6 +198,8 @@ class _Run:
             known = all_blocks(self._reader.ways)
             self._copying.append(self._copiers.submit(self._copy, batch, row, run, known=known))
             row += batch.num_rows
+            # Not sealed before it is let go: it may lie right in the memory.
+            del batch
         self._check_rows(row, run)
 
     def _go_on(self) -> None:
@@ -209,7 +213,7 @@ class _Run:
         self._report()
 
     def _copy(self, batch: pa.RecordBatch, row: int, run: Run, *, known: bool) -> int:
-        """Copy a batch to its places, and return the bytes; ``known``: its bytes were verified before they were read."""
+        """Bring a batch to its places, and return the bytes; ``known``: its bytes were verified before they were read."""
         copied = 0
         for piece, view in self._views(batch, row, run):
             self._verify(piece, view, known=known)

@@ -31,16 +31,19 @@ class RawColumn(ABC):
         Its type.
     pages
         In order, with the rows of each.
+    size
+        Bytes of all values.
     """
 
-    def __init__(self, type_: pa.DataType, pages: Sequence[Page]) -> None:
+    def __init__(self, type_: pa.DataType, pages: Sequence[Page], size: int) -> None:
         self.type: Final = type_
+        self.size: Final = size
         self._firsts = list(accumulate((page.rows for page in pages), initial=0))
         """The first row of each page, then the number of rows."""
 
     @abstractmethod
     def read(self, file: int, start: int, count: int, rooms: Rooms, place: memoryview | None = None) -> pa.Array:
-        """Read rows that are there, into ``place`` if it is given and the values have that size.
+        """Read rows that are there, into ``place`` if it is given and their values have that size.
 
         Raises
         ------
@@ -65,8 +68,8 @@ class _Fixed(RawColumn):
     """Rows that all have the same size."""
 
     def __init__(self, type_: pa.DataType, pages: Sequence[Page]) -> None:
-        super().__init__(type_, pages)
         self._width = width_bits(type_) // 8
+        super().__init__(type_, pages, self._width * sum(page.rows for page in pages))
         self._places = [page.buffers[0][0] for page in pages]
 
     @classmethod
@@ -84,7 +87,7 @@ class _Fixed(RawColumn):
     def read(self, file: int, start: int, count: int, rooms: Rooms, place: memoryview | None = None) -> pa.Array:
         """Read them into one buffer."""
         size = count * self._width
-        buffer = rooms.take(size) if place is None or place.nbytes != size else pa.py_buffer(place)
+        buffer = _room(rooms, place, size)
         into = memoryview(buffer)
         for page, first, stop in self._parts(start, count):
             part, into = into[: (stop - first) * self._width], into[(stop - first) * self._width :]
@@ -98,7 +101,7 @@ class _Binary(RawColumn):
     def __init__(
         self, type_: pa.DataType, pages: Sequence[Page], ends: Sequence[np.ndarray[tuple[int], np.dtype[np.int64]]]
     ) -> None:
-        super().__init__(type_, pages)
+        super().__init__(type_, pages, sum(page.buffers[1][1] for page in pages))
         self._places = [page.buffers[1][0] for page in pages]
         self._ends = ends
         """Of each page, where the values begin and end: one number more than it has rows."""
@@ -126,14 +129,14 @@ class _Binary(RawColumn):
         return cls(type_, pages, ends)
 
     def read(self, file: int, start: int, count: int, rooms: Rooms, place: memoryview | None = None) -> pa.Array:
-        """Read them into one buffer of ours, and where they end into another."""
+        """Read them into one buffer, and where they end into another."""
         parts = [(page, self._ends[page][first : stop + 1]) for page, first, stop in self._parts(start, count)]
         offsets = np.zeros(count + 1, np.int64)
         row = 0
         for _, ends in parts:
             offsets[row + 1 : row + len(ends)] = ends[1:] - ends[0] + offsets[row]
             row += len(ends) - 1
-        buffer = rooms.take(int(offsets[-1]))
+        buffer = _room(rooms, place, int(offsets[-1]))
         into = memoryview(buffer)
         for page, ends in parts:
             size = int(ends[-1] - ends[0])
@@ -169,6 +172,10 @@ def raw_columns(file: int, wanted: Mapping[str, tuple[int, pa.DataType]], rows: 
             if column is not None:
                 found[name] = column
     return found
+
+
+def _room(rooms: Rooms, place: memoryview | None, size: int) -> pa.Buffer:
+    return rooms.take(size) if place is None or place.nbytes != size else pa.py_buffer(place)
 
 
 def _read_into(file: int, into: memoryview, place: int) -> None:

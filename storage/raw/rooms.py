@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from typing import Final
 
 import numpy as np
@@ -18,17 +19,19 @@ _OURS: Final = 3
 
 
 class Rooms:
-    """Gives out memory, the same again once no batch over it is left. For one thread."""
+    """Gives out memory, the same again once no batch over it is left; to any thread."""
 
     def __init__(self) -> None:
         self._pieces: list[npt.NDArray[np.uint8]] = []
+        self._lock = threading.Lock()
 
     def take(self, size: int) -> pa.Buffer:
         """Return a buffer with any content; it can be written, and whoever has it keeps its memory."""
-        for piece in self._pieces:
-            if piece.size >= size and sys.getrefcount(piece) == _OURS:
-                return pa.py_buffer(piece[:size])
-        fresh = np.empty(size, np.uint8)
-        if len(self._pieces) < _MOST:
-            self._pieces.append(fresh)
-        return pa.py_buffer(fresh[:])
+        with self._lock:
+            for piece in self._pieces:
+                if piece.size >= size and sys.getrefcount(piece) == _OURS:
+                    return pa.py_buffer(piece[:size])
+            fresh = np.empty(size, np.uint8)
+            if len(self._pieces) < _MOST:
+                self._pieces.append(fresh)
+            return pa.py_buffer(fresh[:])

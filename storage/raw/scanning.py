@@ -25,9 +25,11 @@ __all__ = ["RawScanner"]
 
 _LOG: Final = logging.getLogger(__name__)
 _WORTH: Final = 1 << 20
-"""Bytes of a data file from which it pays to look at its pages first."""
+"""Bytes from which it pays to read columns beside Lance: of a data file for a look at its pages, of the values for the rest."""
 _AHEAD: Final = 2
-"""Batches that are read while the caller has one."""
+"""Batches that are read while the caller has one, one after the other."""
+_THREADS: Final = min(4, max(2, os.cpu_count() or 1))
+"""Batches that are read at the same time where they go right to their place."""
 _IN_PLACE: Final = 8
 """Times the rows of a batch that are read at once where they go right to their place: nobody copies them out of the
 processor's cache then, and what each batch costs is spent less often."""
@@ -107,7 +109,8 @@ class RawScanner:
             # What is wrong with it, Lance says better when it reads it.
             _LOG.debug("%s is read by Lance: its pages cannot be looked at", path, exc_info=True)
             return None
-        return _Raw(path, columns) if columns else None
+        worth = sum(column.size for column in columns.values()) >= _WORTH
+        return _Raw(path, columns) if columns and worth else None
 
     def _read(
         self, raw: _Raw, shape: Shape, span: Span, fragments: Sequence[lance.LanceFragment], rooms: Rooms
@@ -134,12 +137,12 @@ class RawScanner:
         coming: deque[Future[pa.RecordBatch]] = deque()
         row = span.start
         try:
-            with ThreadPoolExecutor(1, "alluxio-lance-read") as pool:
+            with ThreadPoolExecutor(1 if into is None else _THREADS, "alluxio-lance-read") as pool:
                 try:
-                    for count, found in self._beside(raw, shape, span, fragments):
+                    for count, found in self._beside(raw, shape, span, fragments, ahead):
                         coming.append(pool.submit(batch, row, count, found))
                         row += count
-                        if len(coming) > _AHEAD:
+                        if len(coming) > max(_AHEAD, _THREADS):
                             yield coming.popleft().result()
                     while coming:
                         yield coming.popleft().result()
@@ -158,14 +161,28 @@ class RawScanner:
             os.close(file)
 
     def _beside(
-        self, raw: _Raw, shape: Shape, span: Span, fragments: Sequence[lance.LanceFragment]
+        self, raw: _Raw, shape: Shape, span: Span, fragments: Sequence[lance.LanceFragment], ahead: int
     ) -> Iterator[tuple[int, dict[str, pa.Array]]]:
-        """Yield numbers of rows, and the columns of them that Lance reads."""
+        """Yield numbers of rows, and the columns of them that Lance reads.
+
+        What must be added to a row of the fragments to have that of the stream is ``ahead``.
+        """
         columns = [name for name in shape.columns if name not in raw.columns]
         if not columns:
-            rows = shape.rows if shape.into is None else _IN_PLACE * shape.rows
-            for start in range(span.start, span.stop, rows):
-                yield min(rows, span.stop - start), {}
+            row = span.start
+            while row < span.stop:
+                count = min(_at_once(raw, shape, ahead + row), span.stop - row)
+                yield count, {}
+                row += count
             return
         for batch in scan(self._dataset, replace(shape, columns=columns), self._where, span, fragments):
             yield batch.num_rows, dict(zip(columns, batch.columns, strict=True))
+
+
+def _at_once(raw: _Raw, shape: Shape, row: int) -> int:
+    """Tell how many rows of a stream are best read together, from one on."""
+    if shape.into is None:
+        return shape.rows
+    most = _IN_PLACE * shape.rows
+    stretches = [shape.into.stretch(name, row, most) for name in raw.columns]
+    return min(filter(None, stretches), default=shape.rows)

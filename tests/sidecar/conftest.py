@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import mmap
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -65,9 +68,15 @@ class TableDouble:
             row += batch.num_rows
 
     def _placed(self, batch: pa.RecordBatch, row: int, into: Destination) -> pa.RecordBatch:
-        """Put lists of bytes and int64 where they are wanted, as a store does that has nothing to decode."""
+        """Put lists of bytes, int64 and binaries where they are wanted, as a store does that has nothing to decode."""
         arrays = []
         for name, array in zip(batch.schema.names, batch.columns, strict=True):
+            if into.stretch(name, row, batch.num_rows) < batch.num_rows:
+                arrays.append(array)
+                continue
+            if array.type == pa.large_binary():
+                arrays.append(self._placed_binaries(name, array, row, into))
+                continue
             values = array.flatten() if pa.types.is_fixed_size_list(array.type) else array
             place = into.room(name, row, batch.num_rows) if values.type in {pa.uint8(), pa.int64()} else None
             if place is None:
@@ -79,6 +88,16 @@ class TableDouble:
             lists = pa.types.is_fixed_size_list(array.type)
             arrays.append(pa.FixedSizeListArray.from_arrays(there, type=array.type) if lists else there)
         return pa.RecordBatch.from_arrays(arrays, schema=batch.schema)
+
+    def _placed_binaries(self, name: str, array: pa.Array, row: int, into: Destination) -> pa.Array:
+        data = b"".join(array.to_pylist())
+        place = into.room(name, row, len(array))
+        if place is None or place.nbytes != len(data):
+            return array
+        place[:] = data
+        self.placed += place.nbytes
+        ends = np.cumsum([0, *(len(value) for value in array.to_pylist())], dtype=np.int64)
+        return pa.Array.from_buffers(array.type, len(array), [None, pa.py_buffer(ends), pa.py_buffer(place)])
 
     def close(self) -> None:
         self.closed += 1
@@ -184,7 +203,15 @@ def make_version():
 
 
 @pytest.fixture
-def reserved_pages() -> Iterator[None]:
+def alone_with_pages() -> Iterator[None]:
+    """Wait until no other test on this machine, in whichever process, has changed the kernel's settings of huge pages."""
+    with (Path(tempfile.gettempdir()) / "alluxio-lance-tests-of-pages").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.fixture
+def reserved_pages(alone_with_pages) -> Iterator[None]:
     """Reserve 24 huge pages of 2 MiB, and put the old number back afterwards."""
     setting = Path("/proc/sys/vm/nr_hugepages")
     old = setting.read_text()
@@ -201,7 +228,7 @@ def reserved_pages() -> Iterator[None]:
 
 
 @pytest.fixture
-def transparent_pages() -> Iterator[None]:
+def transparent_pages(alone_with_pages) -> Iterator[None]:
     """Allow huge pages in shared memory to those who ask, and put the old setting back afterwards."""
     setting = Path("/sys/kernel/mm/transparent_hugepage/shmem_enabled")
     try:

@@ -84,7 +84,7 @@ def make_head(
         Texts by name.
     unit
         Bytes that the whole file shall be a multiple of, for memory that comes in pages of this size: whole pages. The
-        data end there instead of beginning on a page, and lie in the opposite order, which keeps each as aligned.
+        data end there instead of beginning on a page, and tensors of odd sizes come first, which keeps each as aligned.
 
     Raises
     ------
@@ -93,7 +93,7 @@ def make_head(
     """
     if not all(map(is_text, [*(metadata or {}), *(metadata or {}).values()])):
         raise InvalidArgument("the metadata of a file have a text that is no UTF-8")
-    order = sorted(((spec, spec.size) for spec in specs), key=_rank, reverse=unit is not None)
+    order = sorted(((spec, spec.size) for spec in specs), key=_rank if unit is None else _rank_from_the_end)
     offset = 0
     entries: dict[str, Any] = {METADATA: dict(sorted(metadata.items()))} if metadata else {}
     ends: list[tuple[TensorSpec, int, int]] = []
@@ -130,6 +130,12 @@ def _up(number: int, unit: int) -> int:
 def _rank(one: tuple[TensorSpec, int]) -> tuple[bool, int, str]:
     spec, size = one
     return size % ALIGNMENT != 0, -ELEMENT_BITS[spec.dtype] if size % ALIGNMENT else 0, spec.name
+
+
+def _rank_from_the_end(one: tuple[TensorSpec, int]) -> tuple[bool, int, str]:
+    # Not simply the opposite: most tensors shall lie as their rows do, which come while memory is cleared from the front.
+    odd, bits, name = _rank(one)
+    return not odd, -bits, name
 
 
 def head_bytes(first: bytes | memoryview) -> int:

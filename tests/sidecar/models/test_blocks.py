@@ -6,14 +6,19 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from alluxio_lance.errors import Corrupt
 from alluxio_lance.incoming import Source
+from alluxio_lance.layout import Pages
 from alluxio_lance.lifecycle.ports import Write
+from alluxio_lance.sidecar.memfd import Memfd
 from alluxio_lance.storage import LanceStore
+from alluxio_lance.storage.raw import scanning
 from alluxio_lance.ways import Way
+from alluxio_lance.weights.header import parse_head
 
 LOCATION = "models/m.lance"
 NEAR = {Way.SHORT_CIRCUIT}
@@ -71,6 +76,30 @@ def test_a_model_is_read_from_blocks(store, known, table, good, load, read):
         hot = load(table, reader=reader)
         assert {way.way for way in reader.ways} == NEAR
     assert {each.column.name: read(each).data for each in hot} == good
+
+
+def test_a_model_is_read_from_blocks_right_to_its_place(store, known, table, good, load, read, reserved_pages, monkeypatch):
+    """On reserved huge pages nothing is copied but the heads, and each tensor has its bytes."""
+    copied = []
+    write = Memfd.write
+
+    def watched(memfd: Memfd, offset: int, data: Any) -> int:
+        there = memfd.room(offset, len(data))
+        if there is None or np.frombuffer(there, np.uint8).ctypes.data != np.frombuffer(data, np.uint8).ctypes.data:
+            copied.append((memfd.pages, offset))
+        return write(memfd, offset, data)
+
+    monkeypatch.setattr(scanning, "_WORTH", 0)
+    monkeypatch.setattr(Memfd, "write", watched)
+    with store.open(LOCATION, 1, known) as reader:
+        hot = load(table, reader=reader, prefer=Pages.HUGE)
+        assert {way.way for way in reader.ways} == NEAR
+    assert {offset for pages, offset in copied if pages is Pages.HUGE} == {0}
+    for each in hot:
+        wanted = parse_head(good[each.column.name], len(good[each.column.name]), "it").tensors
+        found = read(each)
+        for name, placed in wanted.items():
+            assert found[name] == good[each.column.name][placed.offset : placed.offset + placed.size], name
 
 
 def test_a_changed_block_is_not_read(store, known, cluster, place, table, good, load, read):

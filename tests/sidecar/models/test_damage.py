@@ -157,7 +157,7 @@ class _Falling:
     def ways(self):
         return (FileWay(path="a", bytes=1, way=Way.JOINED, why=""), FileWay(path="b", bytes=1, way=self.way, why=""))
 
-    def batches(self, columns, *, rows=None, batch_rows=None):
+    def batches(self, columns, *, rows=None, **_):
         row = (rows or (0, 0))[0]
         for batch in self.inner.batches(columns, rows=rows, batch_rows=1):
             if columns == ["data"] and row >= self.far:

@@ -19,6 +19,7 @@ from alluxio_lance.sidecar.memfd import HUGE_PAGE
 from alluxio_lance.sidecar.models import file
 from alluxio_lance.sidecar.models.loading import load_model
 from alluxio_lance.sidecar.models.planning import plan_model
+from alluxio_lance.weights.chunks import CHUNK_BYTES
 from alluxio_lance.weights.header import ALIGNMENT
 from alluxio_lance.weights.rows import Notes
 
@@ -106,10 +107,10 @@ class _Counting:
         self.ways = self.inner.ways
         self.data: list[tuple[int, int]] = []
 
-    def batches(self, columns, *, rows=None, batch_bytes=0, batch_rows=None):
+    def batches(self, columns, *, rows=None, **options):
         if "data" in columns:
             self.data.append(rows)
-        return self.inner.batches(columns, rows=rows, batch_bytes=batch_bytes, batch_rows=batch_rows)
+        return self.inner.batches(columns, rows=rows, **options)
 
 
 @pytest.mark.parametrize("column", ["tensors", "files"])
@@ -142,11 +143,14 @@ def test_the_memory_is_sealed(table, load):
 
 
 @pytest.mark.parametrize("pages", [Pages.HUGE, Pages.TRANSPARENT])
-def test_huge_pages(pages, request, model_table, load, read):
+def test_huge_pages(pages, request, model_table, table_double, load, read):
     """On huge pages, too, the file is exact, aligned, and opened by the library of the format."""
     request.getfixturevalue("reserved_pages" if pages is Pages.HUGE else "transparent_pages")
     table = model_table({**TENSORS, "last": ("U8", (1,))}, FILES)
-    hot, _ = load(table, prefer=pages)
+    reader = table_double(table, 2)
+    hot, _ = load(table, prefer=pages, reader=reader)
+    # Of the largest tensor two pieces come at once; only memory that is mapped can be read into.
+    assert (reader.placed > CHUNK_BYTES) is (pages is Pages.HUGE)
     (segment,) = hot.column.segments
     assert segment.pages is pages
     if pages is Pages.HUGE:

@@ -176,6 +176,10 @@ class _Place:
         self.memory = bytearray(ROWS * width)
         self.asked: list[tuple[int, int]] = []
 
+    def stretch(self, column: str, row: int, count: int) -> int:
+        """Tell how many rows are before those that have none."""
+        return 0 if column != "image" else min(count, 1000 - row) if row < 1000 else count
+
     def room(self, column: str, row: int, count: int) -> memoryview | None:
         """Return it."""
         if column != "image" or (row < 1100 and row + count > 1000):
@@ -261,3 +265,49 @@ def test_metadata_with_any_byte_changed(tmp_path_factory, data):
         pass
     finally:
         os.close(file)
+
+
+class _Chain:
+    """Has a place for binaries of known sizes, without a hole; some rows are said to be longer than they are."""
+
+    def __init__(self, sizes: list[int], wrong: int | None = None) -> None:
+        self.ends = np.cumsum([0, *sizes])
+        self.memory = bytearray(int(self.ends[-1]) + 1)
+        self.wrong = wrong
+        self.given = 0
+
+    def stretch(self, column: str, row: int, count: int) -> int:
+        """Tell of at most 60 rows."""
+        return min(count, 60) if column == "jpeg" else 0
+
+    def room(self, column: str, row: int, count: int) -> memoryview | None:
+        """Return it."""
+        if column != "jpeg":
+            return None
+        self.given += 1
+        more = self.wrong is not None and row <= self.wrong < row + count
+        return memoryview(self.memory)[self.ends[row] : self.ends[row + count] + more]
+
+
+@pytest.mark.parametrize("wrong", [None, 300])
+@pytest.mark.parametrize("start", [0, 37])
+def test_binaries_that_are_read_to_their_place(folder, start, wrong):
+    """They lie there, several at once; those whose size is another one come in memory of their own."""
+    wanted = TABLE["jpeg"].combine_chunks()[start:]
+    place = _Chain([len(value.as_py()) for value in wanted], wrong)
+    into = Into(place)
+    dataset = lance.dataset(folder)
+    scanner = RawScanner(dataset, "t", lambda name: folder / "data" / name)
+    batches = []
+    for batch in scanner.scan(Shape(["jpeg"], 50, 1 << 20, into), Span(start, ROWS), dataset.get_fragments()):
+        into.rows += batch.num_rows
+        assert batch.num_rows <= 60
+        batches.append(batch)
+    assert pa.Table.from_batches(batches)["jpeg"].combine_chunks().equals(wanted)
+    assert place.given == len(batches)
+    data = b"".join(wanted.to_pylist())
+    first, stop = (0, 0) if wrong is None else (int(place.ends[wrong - 60]), int(place.ends[wrong + 60]))
+    assert place.memory[:first] == data[:first]
+    assert place.memory[stop:-1] == data[stop:]
+    if wrong is not None:
+        assert place.memory[first:stop] != data[first:stop]
