@@ -78,7 +78,9 @@ def test_a_model_is_read_from_blocks(store, known, table, good, load, read):
     assert {each.column.name: read(each).data for each in hot} == good
 
 
-def test_a_model_is_read_from_blocks_right_to_its_place(store, known, table, good, load, read, reserved_pages, monkeypatch):
+def test_a_model_is_read_from_blocks_right_to_its_place(
+    store, known, table, good, load, read, reserved_pages, monkeypatch
+):
     """On reserved huge pages nothing is copied but the heads, and each tensor has its bytes."""
     copied = []
     write = Memfd.write
