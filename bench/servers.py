@@ -190,7 +190,8 @@ class PostgreSQL(Server):
 
     def _command(self) -> list[str]:
         place = ["-D", f"{self._folder}/data", "-k", str(self._folder), "-h", "127.0.0.1", "-p", str(self._port)]
-        return [self._program("postgres"), *place, "-F"]
+        # Reserved huge pages are for whoever reserved them.
+        return [self._program("postgres"), *place, "-F", "-c", "huge_pages=off"]
 
     def _url(self, database: str) -> str:
         return f"postgresql+psycopg://postgres@127.0.0.1:{self._port}/{database}"

@@ -26,6 +26,13 @@ _NEWEST: Final = (_V.major.desc(), _V.minor.desc(), _V.patch.desc())
 
 _NAMED: Final = sa.select(_R.id, _R.hidden).where(_R.type == sa.bindparam("type"), _R.name == sa.bindparam("name"))
 _LISTED: Final = _V.state != State.DELETED
+_PARTS: Final = ("branch", "major", "minor", "patch", "serial")
+# Made once: every load asks whether its version is still there, and to make a query takes longer than to run it.
+_WHOLE: Final = VERSIONS.where(
+    _V.resource_id == sa.bindparam("resource"),
+    *(_V[part] == sa.bindparam(part) for part in _PARTS),
+    _LISTED,
+)
 
 _Condition = sa.ColumnElement[bool]
 
@@ -101,6 +108,8 @@ def _active(tx: Transaction, resource: int, _: Active, there: _Condition, in_use
 def _semver(
     tx: Transaction, resource: int, selector: SemverPrefix, there: _Condition, in_use: _Condition
 ) -> AnyRow | None:
+    if selector.patch is not None and there is _LISTED:
+        return tx.one(_WHOLE, {"resource": resource, **{part: getattr(selector, part) for part in _PARTS}})
     query = VERSIONS.where(_V.resource_id == resource, _V.branch == selector.branch, _V.major == selector.major)
     if selector.minor is not None:
         query = query.where(_V.minor == selector.minor)

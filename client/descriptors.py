@@ -74,6 +74,30 @@ def close_all(descriptors: Iterable[int]) -> None:
         os.close(descriptor)
 
 
+class _Counted:
+    """What was left when the open files were counted last, less all that was asked for since.
+
+    To count them gives way to other threads with each one: a window that is taken beside a reader has no time for that.
+    Without a lock, which a fork might leave locked: two threads at once may take too little off, far less than `_OTHERS`.
+    """
+
+    def __init__(self) -> None:
+        self.begin(0, 0)
+
+    def begin(self, left: int, soft: int) -> None:
+        self._left, self._soft = left, soft
+
+    def covers(self, need: int, soft: int) -> bool:
+        """Take so many off, if they are there and the limit is still the same."""
+        if soft != self._soft or need > self._left:
+            return False
+        self._left -= need
+        return True
+
+
+_counted: Final = _Counted()
+
+
 def make_room(need: int) -> None:
     """Raise this process' soft limit on open files, if so many more would not fit.
 
@@ -83,10 +107,11 @@ def make_room(need: int) -> None:
         When the hard limit forbids it; the message says what to raise.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY:
+    if soft == resource.RLIM_INFINITY or _counted.covers(need, soft):
         return
-    wanted = sum(1 for _ in Path("/proc/self/fd").iterdir()) + need + _OTHERS
+    wanted = _open_files() + need + _OTHERS
     if wanted <= soft:
+        _counted.begin(soft - wanted, soft)
         return
     if hard != resource.RLIM_INFINITY and wanted > hard:
         raise Unavailable(
@@ -95,6 +120,10 @@ def make_room(need: int) -> None:
             what="descriptors",
         )
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _open_files() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
 def take_from(origin: Origin, uri: str, refusal: Exception) -> Sequence[int]:

@@ -300,7 +300,8 @@ class Windows:
     def _begin(self, stream: Stream, numbers: Sequence[int], asker: Asker, *, for_later: bool) -> Claim:
         streamed = stream.streamed
         units = streamed.units.only(stream.units.names, streamed.as_arrow)
-        residents = [self._find(streamed, number) for number in numbers]
+        whole_units = streamed.units.only(streamed.units.names, streamed.as_arrow)
+        residents = [self._find(streamed, whole_units, number) for number in numbers]
         missing = {
             one: names
             for one in residents
@@ -329,13 +330,9 @@ class Windows:
         assert resident.key.unit is not None
         return self._loading.in_memory(resident.version, resident.plan, resident.key.unit, names)
 
-    def _find(self, streamed: Streamed, number: int) -> Resident:
+    def _find(self, streamed: Streamed, units: Units, number: int) -> Resident:
         key = key_of(streamed.version)._replace(unit=number, as_arrow=streamed.as_arrow)
-        found = self._shelf.residents.get(key)
-        if found is not None:
-            return found
-        units = streamed.units.only(streamed.units.names, streamed.as_arrow)
-        return Resident(streamed.version, units.one(number), key)
+        return self._shelf.residents.get(key) or Resident(streamed.version, units.one(number), key)
 
     def make_room(self, residents: Sequence[Resident], need: int) -> None:
         """Claim bytes for a load beyond what it was expected to need."""

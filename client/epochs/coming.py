@@ -46,6 +46,10 @@ class Coming:
         if table is not None:
             table.close()
 
+    def has_come(self, number: int) -> bool:
+        """Tell whether it is this window, and is there."""
+        return self.number == number and self._table is not None
+
     def table(self) -> Table | None:
         """Wait for the window, which is the caller's then, and once; what went wrong is raised here."""
         self._thread.join()

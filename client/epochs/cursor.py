@@ -152,27 +152,41 @@ class _Streamed:
     def rows(self, window: Window, local: npt.NDArray[np.int64]) -> Piece:
         self._calm()
         if self._held is None or self._held[0] != window.number:
-            self._let_go()
-            coming, self._coming = self._coming, None
-            if coming is not None and coming.number != window.number:
-                coming.drop()
-                coming = None
-            table = None if coming is None else coming.table()
+            table = self._come(window)
             if table is None:
+                # Nobody waits for a window while it holds another one.
+                self._let_go()
                 table = self._take(window)
-            self._held = window.number, table
-            self._ask_ahead(window.number + 1)
-            # Where several take turns each holds one window: what it does not read yet, another one reads.
-            if self._patience is None and window.number + 1 < len(self._plan.windows):
-                following = self._plan.windows[window.number + 1]
-                self._coming = Coming(following.number, lambda: self._take_at_once(following))
+            left, self._held = self._held, (window.number, table)
+            self._look_ahead(window.number + 1, None if left is None else left[1])
         return self._held[1], local
 
-    def _take_at_once(self, window: Window) -> Table | None:
+    def _come(self, window: Window) -> Table | None:
+        """Return the window if it is what another thread has taken."""
+        coming, self._coming = self._coming, None
+        if coming is not None and coming.number != window.number:
+            coming.drop()
+            coming = None
+        return None if coming is None else coming.table()
+
+    def _look_ahead(self, number: int, left: Table | None) -> None:
+        """Care for the window that will be read next, and for the one that was read before."""
+        # Where several take turns each holds one window: what it does not read yet, another one reads.
+        if self._patience is None and number < len(self._plan.windows):
+            self._coming = Coming(number, lambda: self._take_at_once(self._plan.windows[number], left))
+            return
+        if left is not None:
+            left.close()
+        self._ask_ahead(number)
+
+    def _take_at_once(self, window: Window, left: Table | None) -> Table | None:
+        if left is not None:
+            left.close()
         try:
             return self._take(window, at_once=True)
         except AlluxioLanceError:
             # Mostly there is no room. Whatever it is, it is said when the window itself is wanted, if it is so still.
+            self._ask_ahead(window.number)
             return None
 
     def _take(self, window: Window, *, at_once: bool = False) -> Table:
@@ -195,7 +209,9 @@ class _Streamed:
     def rest(self, window: Window | None) -> None:
         if self._patience == 0 or window is None or (self._held is not None and self._held[0] != window.number):
             self._calm(for_good=window is None)
-            self._let_go()
+            # If the next one is there already, another thread lets this one go: that takes as long as to read a batch.
+            if window is None or self._coming is None or not self._coming.has_come(window.number):
+                self._let_go()
             if window is None and self._coming is not None:
                 self._coming.drop()
                 self._coming = None

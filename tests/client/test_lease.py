@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from alluxio_lance.client import descriptors
 from alluxio_lance.client.descriptors import Descriptors, make_room
 from alluxio_lance.client.lease import Lease
 from alluxio_lance.client.table import Table
@@ -170,6 +171,27 @@ def test_descriptors_stay_open_for_those_who_may_still_map(make_table):
     column = table.column("a")
     table.close()
     assert column.view(5, 8).tolist() == [5, 6, 7]
+
+
+def test_open_files_are_not_counted_for_each_window(monkeypatch):
+    """Once they were, there is room for as many as were left; with another limit, or when these are spent, they are again."""
+    counted = []
+    monkeypatch.setattr(descriptors, "_open_files", lambda: counted.append(1) or 100)
+    monkeypatch.setattr(descriptors, "_counted", descriptors._Counted())
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1024, before[1]))
+        for _ in range(4):
+            make_room(167)
+        assert len(counted) == 1
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 1024
+        make_room(1)
+        assert len(counted) == 2
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1000, before[1]))
+        make_room(1)
+        assert len(counted) == 3
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def test_room_for_descriptors():

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import threading
+import time
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -117,6 +118,28 @@ def test_a_window_is_taken_while_another_is_read_where_there_is_room_at_once(siz
     assert source.most <= 2
     assert source.held == []
     assert source.opened == [window.units.tolist() for window in the_plan.windows]
+
+
+def test_a_window_is_let_go_by_another_thread_where_the_next_one_has_come():
+    """Before that one takes a third: two are held at most, and nobody is asked to look ahead beside it."""
+    source, here = Source(95, spare=True), threading.get_ident()
+    let_go_by = []
+    source.let_go = lambda: let_go_by.append(threading.get_ident())
+    the_plan, cursor = plan(), streamed_cursor(plan(), source, patience=None)
+    cuts = [np.arange(window.start, window.stop) for window in the_plan.windows]
+    for number, positions in enumerate(cuts):
+        list(cursor.pieces(positions))
+        deadline = time.monotonic() + 60
+        while number + 1 < len(cuts) and not cursor._tables._coming.has_come(number + 1):  # type: ignore[attr-defined]
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+        cursor.rest(cuts[number + 1] if number + 1 < len(cuts) else None)
+        assert len(source.held) == (2 if number + 1 < len(cuts) else 0)
+    assert source.most == 2
+    assert source.hints == []
+    # The first window of four by the thread that took the third, and so on; the last two by the reader itself.
+    assert len(let_go_by) == len(cuts)
+    assert [who == here for who in let_go_by] == [False] * (len(cuts) - 2) + [True] * 2
 
 
 def test_no_window_is_taken_ahead_where_readers_take_turns():
