@@ -24,6 +24,8 @@ Piece = tuple[Table, npt.NDArray[np.int64]]
 """Rows of a table."""
 
 
+_PATIENCE_AHEAD: Final = 1.0
+"""Seconds between two batches after which one of several readers lets go of the window that it does not read yet."""
 _NOWHERE: Final = Window(0, 0, 0, np.empty(0, np.int64))
 """Of a version without rows."""
 
@@ -43,6 +45,7 @@ class Windows(Protocol):
 
 class _Tables(Protocol):
     def rows(self, window: Window, local: npt.NDArray[np.int64]) -> Piece: ...
+    def order(self, window: Window) -> npt.NDArray[np.int64]: ...
     def rest(self, window: Window | None) -> None: ...
 
 
@@ -100,7 +103,7 @@ class Cursor:
         if self._order is None or self._order[0] != window.number:
             # The old one goes first: the two may be large.
             self._order = None
-            self._order = window.number, self._plan.order(window)
+            self._order = window.number, self._tables.order(window)
         return self._order[1][offsets]
 
 
@@ -113,8 +116,9 @@ def streamed_cursor(plan: EpochPlan, source: Windows, *, patience: float | None)
     """Go through an epoch window by window.
 
     One window is held while another one is waited for by nobody: a process that waits for its turn must not keep the
-    memory that those before it need. So the next one is asked for ahead, which holds nothing. Where there is room for it
-    at once another thread takes it while the one before is read, and two are held.
+    memory that those before it need. Where there is room for the next one at once another thread takes it while the one
+    before is read, and two are held, the second for no longer than it is read on; else it is asked for ahead, which holds
+    nothing.
 
     Parameters
     ----------
@@ -132,6 +136,9 @@ class _Resident:
     def rows(self, window: Window, local: npt.NDArray[np.int64]) -> Piece:
         return self._table, self._plan.row_numbers(window, local)
 
+    def order(self, window: Window) -> npt.NDArray[np.int64]:
+        return self._plan.order(window)
+
     def rest(self, window: Window | None) -> None:
         pass
 
@@ -148,6 +155,12 @@ class _Streamed:
         """Since when nobody has read; None while somebody does."""
         self._impatient: threading.Timer | None = None
         self._coming: Coming | None = None
+        self._ordered: tuple[int, npt.NDArray[np.int64]] | None = None
+        """Of the window that comes, made by the thread that takes it."""
+
+    def order(self, window: Window) -> npt.NDArray[np.int64]:
+        ordered, self._ordered = self._ordered, None
+        return ordered[1] if ordered is not None and ordered[0] == window.number else self._plan.order(window)
 
     def rows(self, window: Window, local: npt.NDArray[np.int64]) -> Piece:
         self._calm()
@@ -171,8 +184,7 @@ class _Streamed:
 
     def _look_ahead(self, number: int, left: Table | None) -> None:
         """Care for the window that will be read next, and for the one that was read before."""
-        # Where several take turns each holds one window: what it does not read yet, another one reads.
-        if self._patience is None and number < len(self._plan.windows):
+        if self._patience != 0 and number < len(self._plan.windows):
             self._coming = Coming(number, lambda: self._take_at_once(self._plan.windows[number], left))
             return
         if left is not None:
@@ -183,11 +195,14 @@ class _Streamed:
         if left is not None:
             left.close()
         try:
-            return self._take(window, at_once=True)
+            table = self._take(window, at_once=True)
         except AlluxioLanceError:
             # Mostly there is no room. Whatever it is, it is said when the window itself is wanted, if it is so still.
             self._ask_ahead(window.number)
             return None
+        if self._plan.shuffle:
+            self._ordered = window.number, self._plan.order(window)
+        return table
 
     def _take(self, window: Window, *, at_once: bool = False) -> Table:
         table = self._source.window(window.units.tolist(), at_once=at_once)
@@ -209,18 +224,17 @@ class _Streamed:
     def rest(self, window: Window | None) -> None:
         if self._patience == 0 or window is None or (self._held is not None and self._held[0] != window.number):
             self._calm(for_good=window is None)
-            # If the next one is there already, another thread lets this one go: that takes as long as to read a batch.
-            if window is None or self._coming is None or not self._coming.has_come(window.number):
+            # A lone reader has another thread let it go, if the next one is there: that takes as long as to read a batch.
+            if self._patience is not None or window is None or not self._has_come(window):
                 self._let_go()
-            if window is None and self._coming is not None:
-                self._coming.drop()
-                self._coming = None
-        elif self._patience is not None:
+            if window is None:
+                self._drop_coming()
+        if self._patience and (self._held is not None or self._coming is not None):
             with self._turn:
                 self._rested = time.monotonic()
                 # One timer sees many batches: to begin a thread takes as long as a small batch.
                 if self._impatient is None:
-                    self._watch(self._patience)
+                    self._watch(min(self._patience, _PATIENCE_AHEAD))
 
     def _calm(self, *, for_good: bool = False) -> None:
         with self._turn:
@@ -243,11 +257,23 @@ class _Streamed:
             # What is being read stays; the next rest watches it again.
             if self._rested is None or self._patience is None:
                 return
-            left = self._rested + self._patience - time.monotonic()
-            if left > 0:
-                self._watch(left)
+            idle = time.monotonic() - self._rested
+            if idle >= min(self._patience, _PATIENCE_AHEAD):
+                self._drop_coming()
+            if self._held is None and self._coming is None:
+                return
+            if idle < self._patience:
+                self._watch((_PATIENCE_AHEAD if idle < _PATIENCE_AHEAD < self._patience else self._patience) - idle)
             else:
                 self._let_go()
+
+    def _has_come(self, window: Window) -> bool:
+        return self._coming is not None and self._coming.has_come(window.number)
+
+    def _drop_coming(self) -> None:
+        coming, self._coming = self._coming, None
+        if coming is not None:
+            coming.drop()
 
     def _let_go(self) -> None:
         held, self._held = self._held, None

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
+from alluxio_lance.client.epochs import cursor as cursor_module
 from alluxio_lance.client.epochs.cursor import Cursor, resident_cursor, streamed_cursor
 from alluxio_lance.client.epochs.plan import EpochPlan
 from alluxio_lance.client.epochs.share import Share
@@ -72,11 +73,16 @@ def plan(*, shuffle: bool = True) -> EpochPlan:
     return EpochPlan("ab" * 32, 95, UNIT, 3, shuffle=shuffle, seed=3, epoch=0)
 
 
+def read_one(cursor: Cursor, positions: np.ndarray) -> list[int]:
+    """Read one batch."""
+    return [int(row) for table, rows in cursor.pieces(positions) for row in table.numbers[rows]]
+
+
 def read(cursor: Cursor, batches: Sequence[np.ndarray]) -> list[list[int]]:
     """Read batches as a dataset does."""
     found = []
     for number, positions in enumerate(batches):
-        found.append([int(row) for table, rows in cursor.pieces(positions) for row in table.numbers[rows]])
+        found.append(read_one(cursor, positions))
         cursor.rest(batches[number + 1] if number + 1 < len(batches) else None)
     return found
 
@@ -108,12 +114,13 @@ def test_one_window_is_held_at_a_time(size, patience, shuffle):
 
 
 @pytest.mark.parametrize("size", [1, 7, 30, 64, 95])
+@pytest.mark.parametrize("patience", [None, 60])
 @pytest.mark.parametrize("shuffle", [True, False])
-def test_a_window_is_taken_while_another_is_read_where_there_is_room_at_once(size, shuffle):
+def test_a_window_is_taken_while_another_is_read_where_there_is_room_at_once(size, patience, shuffle):
     """They are the plan's as well; no more than two are held, and none is left."""
     the_plan, source = plan(shuffle=shuffle), Source(95, spare=True)
     wanted = [the_plan.row_numbers(window, the_plan.order(window)) for window in the_plan.windows]
-    found = read(streamed_cursor(the_plan, source, patience=None), batches(size))
+    found = read(streamed_cursor(the_plan, source, patience=patience), batches(size))
     assert [row for batch in found for row in batch] == np.concatenate(wanted).tolist()
     assert source.most <= 2
     assert source.held == []
@@ -142,11 +149,62 @@ def test_a_window_is_let_go_by_another_thread_where_the_next_one_has_come():
     assert [who == here for who in let_go_by] == [False] * (len(cuts) - 2) + [True] * 2
 
 
-def test_no_window_is_taken_ahead_where_readers_take_turns():
-    """Each of several readers would take all of them, to read only its own part."""
+def test_no_window_is_taken_ahead_where_none_may_be_held():
+    """Where windows are small."""
     source = Source(95, spare=True)
-    read(streamed_cursor(plan(), source, patience=60), batches(7))
+    read(streamed_cursor(plan(), source, patience=0), batches(7))
     assert source.most == 1
+
+
+def test_a_window_that_is_not_read_yet_is_let_go_before_the_one_that_is(monkeypatch):
+    """Another reader may need its room, and this one may be the one that waits for that reader."""
+    monkeypatch.setattr(cursor_module, "_PATIENCE_AHEAD", 0.001)
+    source, gone = Source(95, spare=True), threading.Event()
+    cursor = streamed_cursor(plan(), source, patience=600)
+    cuts = batches(5)
+    before = read_one(cursor, cuts[0])
+    deadline = time.monotonic() + 60
+    tables: Any = cursor._tables
+    while not tables._coming.has_come(1):
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    source.let_go = gone.set
+    cursor.rest(cuts[1])
+    assert gone.wait(60)
+    first = plan().windows[0]
+    assert [held.numbers.size for held in source.held] == [first.rows]
+    # The thread goes on to watch the one that is held.
+    while not isinstance(tables._impatient, threading.Timer) or tables._impatient.interval < 500:
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    after = read(cursor, cuts[1:])
+    the_plan = plan()
+    wanted = [the_plan.row_numbers(window, the_plan.order(window)) for window in the_plan.windows]
+    assert [*before, *(row for batch in after for row in batch)] == np.concatenate(wanted).tolist()
+    assert source.held == []
+
+
+def test_between_two_windows_the_next_one_is_not_kept_for_long(monkeypatch):
+    """The one before is let go at once, the next one when nobody reads on."""
+    monkeypatch.setattr(cursor_module, "_PATIENCE_AHEAD", 0.001)
+    source, gone = Source(95, spare=True), threading.Event()
+    cursor = streamed_cursor(plan(), source, patience=600)
+    first = plan().windows[0]
+    cuts = [np.arange(first.stop), np.arange(first.stop, 95)]
+    before = read_one(cursor, cuts[0])
+    tables: Any = cursor._tables
+    deadline = time.monotonic() + 60
+    while not tables._coming.has_come(1):
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    source.let_go = lambda: None if source.held else gone.set()
+    cursor.rest(cuts[1])
+    assert gone.wait(60)
+    after = read(cursor, cuts[1:])
+    the_plan = plan()
+    wanted = [the_plan.row_numbers(window, the_plan.order(window)) for window in the_plan.windows]
+    assert [*before, *(row for batch in after for row in batch)] == np.concatenate(wanted).tolist()
+    assert source.held == []
 
 
 def test_a_reader_that_ends_early_lets_go_of_what_is_on_its_way():
@@ -228,7 +286,7 @@ def test_a_window_that_nobody_reads_is_let_go():
     source.let_go = gone.set
     cursor = streamed_cursor(plan(), source, patience=0.001)
     cuts = batches(10)
-    before = [int(row) for table, rows in cursor.pieces(cuts[0]) for row in table.numbers[rows]]
+    before = read_one(cursor, cuts[0])
     cursor.rest(cuts[1])
     assert gone.wait(60)
     after = read(cursor, cuts[1:])
