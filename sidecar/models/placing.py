@@ -32,16 +32,18 @@ class Placing:
 
     def stretch(self, column: str, row: int, count: int) -> int:
         """Tell how many pieces lie one behind the other, up to 16 MiB of them; 0 where rows are copied to their place."""
-        pieces = self._pieces[row : row + count]
-        if not pieces or not self._fillings[pieces[0].column].mapped:
+        end = min(row + count, len(self._pieces))
+        if row >= end or not self._fillings[self._pieces[row].column].mapped:
             return 0
-        first = before = pieces[0]
-        for number, piece in enumerate(pieces[1:], 1):
+        first = before = self._pieces[row]
+        # Without a slice: where pieces lie in no order, each of them is asked about with all that could follow.
+        for number in range(row + 1, end):
+            piece = self._pieces[number]
             follows = piece.column == first.column and piece.offset == before.offset + before.size
             if not follows or piece.offset + piece.size - first.offset > _AT_ONCE:
-                return number
+                return number - row
             before = piece
-        return len(pieces)
+        return end - row
 
     def room(self, column: str, row: int, count: int) -> memoryview | None:
         """Return the place of the pieces of one stretch."""

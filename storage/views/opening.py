@@ -16,7 +16,6 @@ from alluxio_lance.storage.patience import PATIENCE, Pump, within
 from alluxio_lance.storage.place import Place
 from alluxio_lance.storage.reading import LanceTableReader
 from alluxio_lance.storage.scanning import PlainRows
-from alluxio_lance.storage.views.nearby import found_near
 from alluxio_lance.storage.views.rows import NearRows
 from alluxio_lance.storage.views.survey import Survey
 from alluxio_lance.storage.views.table import Manifest, Table
@@ -59,15 +58,12 @@ def open_nearest(
         return LanceTableReader(dataset, where, plain)
 
     def opened() -> LanceTableReader:
-        # All at the same time, since a load waits for every request that is made in turn: the version, its manifest, and
-        # where the files lie that it should have. Without a hash nothing will be near, and the manifest is not wanted.
+        # The manifest is fetched while the version is opened: a load waits for every request that is made in turn.
+        # Without a hash nothing will be near, and it is not wanted.
         manifests = _manifests(place, location, version) if known else iter(())
-        with (
-            closing(Pump(patience, where, lambda: manifests)) as coming,
-            found_near(place, location, known or {}) as found,
-        ):
+        with closing(Pump(patience, where, lambda: manifests)) as coming:
             table = _table(place, location, version, known or {})
-            survey = Survey(table, known or {}, views, found())
+            survey = Survey(table, known or {}, views)
             try:
                 rows = NearRows(table, survey, known or {}, views, patience, lambda: next(coming))
                 return LanceTableReader(table.dataset, where, rows)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from alluxio_lance.lifecycle.ports import StoredFile
-from alluxio_lance.storage.place import Near
 from alluxio_lance.storage.views.joining import room_for
-from alluxio_lance.storage.views.nearby import close_blocks
 from alluxio_lance.storage.views.table import Table
 from alluxio_lance.ways import FileWay, Way
 
@@ -33,17 +32,15 @@ class Survey:
         What the catalog knows of files: without a hash none is read from this node.
     views
         The folder in which files would be joined.
-    found
-        Where files are, as far as it was looked up already; they are this one's to close when it is made.
     """
 
-    def __init__(
-        self, table: Table, known: Mapping[str, StoredFile], views: Path, found: MutableMapping[str, Near] | None = None
-    ) -> None:
+    def __init__(self, table: Table, known: Mapping[str, StoredFile], views: Path) -> None:
         self._table = table
         self._known = known
         self._views = views
-        self._found = _all_found(table, {} if found is None else found)
+        self._found = table.place.near(
+            table.line.root, [path for fragment in table.fragments for path in fragment.paths]
+        )
         self.blocks: dict[str, tuple[int, ...]] = {}
         """By path, the descriptors of the files of fragments that are near."""
         self.ways: dict[str, FileWay] = {}
@@ -54,7 +51,7 @@ class Survey:
                 self._judge(fragment.paths)
         except BaseException:
             for near in self._found.values():
-                close_blocks(near.blocks)
+                _close(near.blocks)
             raise
 
     def _judge(self, paths: Sequence[str]) -> None:
@@ -70,7 +67,7 @@ class Survey:
                 self._note(path, near.way, near.why)
                 self.blocks[path] = near.blocks
             else:
-                close_blocks(near.blocks)
+                _close(near.blocks)
                 # A file with a fault of its own keeps it, the others tell of one of those.
                 wrong = path if path in faults else min(faults)
                 self.fall_back([path], wrong, faults[wrong])
@@ -118,12 +115,10 @@ class Survey:
     def close(self) -> None:
         """Close all files; a second call does nothing."""
         while self.blocks:
-            close_blocks(self.blocks.popitem()[1])
+            _close(self.blocks.popitem()[1])
 
 
-def _all_found(table: Table, found: MutableMapping[str, Near]) -> dict[str, Near]:
-    """Take of what was found what the version needs, and look up the rest."""
-    paths = [path for fragment in table.fragments for path in fragment.paths]
-    missing = [path for path in paths if path not in found]
-    later = table.place.near(table.line.root, missing) if missing else {}
-    return later | {path: found.pop(path) for path in paths if path in found}
+def _close(blocks: Sequence[int]) -> None:
+    for block in blocks:
+        with suppress(OSError):
+            os.close(block)
