@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 
+import lance
+
 from alluxio_lance.lifecycle.ports import StoredFile
 from alluxio_lance.storage.caching import share
 from alluxio_lance.storage.faults import lance_faults
@@ -54,7 +56,9 @@ def open_nearest(
     where = f"version {version} of {place.address(location).uri}"
     if place.way() is Way.LOCAL:
         dataset = open_version(place, location, version)
-        plain = PlainRows(dataset, where, lambda: _look(place, location, version, known or {}, views))
+        plain = PlainRows(
+            dataset, where, lambda: _looked(_table(place, location, dataset, known or {}), known or {}, views)
+        )
         return LanceTableReader(dataset, where, plain)
 
     def opened() -> LanceTableReader:
@@ -62,7 +66,7 @@ def open_nearest(
         # Without a hash nothing will be near, and it is not wanted.
         manifests = _manifests(place, location, version) if known else iter(())
         with closing(Pump(patience, where, lambda: manifests)) as coming:
-            table = _table(place, location, version, known or {})
+            table = _table(place, location, open_version(place, location, version), known or {})
             survey = Survey(table, known or {}, views)
             try:
                 rows = NearRows(table, survey, known or {}, views, patience, lambda: next(coming))
@@ -82,7 +86,8 @@ def explain(place: Place, location: str, version: int, known: Mapping[str, Store
     NotFound
         When the table or version does not exist.
     """
-    return Explanation(files=_look(place, location, version, known, views), share=share(place, location, version))
+    table = _table(place, location, open_version(place, location, version), known)
+    return Explanation(files=_looked(table, known, views), share=share(place, location, version))
 
 
 def _manifests(place: Place, location: str, version: int) -> Iterator[Manifest]:
@@ -90,18 +95,15 @@ def _manifests(place: Place, location: str, version: int) -> Iterator[Manifest]:
     yield Manifest.read(place, line_of(location), version)
 
 
-def _look(
-    place: Place, location: str, version: int, known: Mapping[str, StoredFile], views: Path
-) -> tuple[FileWay, ...]:
-    with closing(Survey(_table(place, location, version, known), known, views)) as survey:
+def _looked(table: Table, known: Mapping[str, StoredFile], views: Path) -> tuple[FileWay, ...]:
+    with closing(Survey(table, known, views)) as survey:
         return survey.listed()
 
 
-def _table(place: Place, location: str, version: int, known: Mapping[str, StoredFile]) -> Table:
-    """Open a version; its files are listed only when the catalog does not name them all."""
+def _table(place: Place, location: str, dataset: lance.LanceDataset, known: Mapping[str, StoredFile]) -> Table:
+    """Find the files of a version that is open; they are listed only when the catalog does not name them all."""
     line = line_of(location)
-    dataset = open_version(place, location, version)
-    where = f"version {version} of {place.address(location).uri}"
+    where = f"version {dataset.version} of {place.address(location).uri}"
     with lance_faults(where):
         sizes = {path: file.size for path, file in known.items()}
         fragments = fragment_files(dataset, line, sizes)

@@ -17,7 +17,8 @@ from tests.storage.views.conftest import LOCATION, ROWS, WRITE, rows
 from alluxio_lance.files.blocks import LocalBlocks, NotHere
 from alluxio_lance.incoming import Source
 from alluxio_lance.storage import LanceStore
-from alluxio_lance.storage.views import joining
+from alluxio_lance.storage.opening import open_version
+from alluxio_lance.storage.views import joining, opening
 from alluxio_lance.ways import FileWay, Way
 
 NEAR, JOINED, FAR = Way.SHORT_CIRCUIT, Way.JOINED, Way.ENDPOINT
@@ -145,7 +146,8 @@ def test_without_a_worker_here_all_goes_by_the_endpoint(rig, alluxio, tmp_path):
 
 def test_no_more_files_are_opened_than_the_process_may(rig):
     """Half of what is left stays for everything else in the process."""
-    version = rig.fill(*(rows(number * 10, 10) for number in range(6)))
+    # Twice as many as that, since connections that are kept may end meanwhile.
+    version = rig.fill(*(rows(number * 10, 10) for number in range(12)))
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors() + 12, hard))
     try:
@@ -219,8 +221,8 @@ def test_a_branch(rig):
     assert ways == rig.explained(version, own)
 
 
-def test_a_local_root_has_one_way(tmp_path):
-    """Also when the catalog is not asked; there is no cache between."""
+def test_a_local_root_has_one_way(tmp_path, monkeypatch):
+    """Also when the catalog is not asked; there is no cache between. A version is opened once to be read and to tell its ways."""
     store = LanceStore.local(tmp_path / "data")
     table = rows()
     reader = pa.RecordBatchReader.from_batches(table.schema, table.to_batches())
@@ -228,9 +230,12 @@ def test_a_local_root_has_one_way(tmp_path):
     known = {file.path: file for file in store.snapshot(LOCATION, 1, {}).files}
     explained = store.explain(LOCATION, 1, known)
     assert explained.share is None
+    opens = []
+    monkeypatch.setattr(opening, "open_version", lambda *which: opens.append(which) or open_version(*which))
     for given in (known, None):
         with store.open(LOCATION, 1, given) as opened:
             assert tuple(opened.ways) == explained.files
+    assert len(opens) == 2
     (only,) = explained.files
     assert (only.way, only.cached_percent, only.bytes) == (Way.LOCAL, None, known[only.path].size)
 
