@@ -100,7 +100,7 @@ class FileFilling:
 
     def room(self, offset: int, size: int) -> memoryview | None:
         """Return where bytes go, see `Memfd.room`; None where they can only be written."""
-        return self._memfd.room(offset, size) if self.mapped and self._memfd is not None else None
+        return None if self._memfd is None else self._memfd.room(offset, size)
 
     def write(self, offset: int, data: Any) -> None:
         """Copy bytes to their place if they are not there, from any thread; `NoSpace` when the kernel has no memory for it."""

@@ -78,6 +78,21 @@ def read_one(cursor: Cursor, positions: np.ndarray) -> list[int]:
     return [int(row) for table, rows in cursor.pieces(positions) for row in table.numbers[rows]]
 
 
+def in_order(the_plan: EpochPlan) -> list[int]:
+    """Number all rows in the order of a plan."""
+    wanted = [the_plan.row_numbers(window, the_plan.order(window)) for window in the_plan.windows]
+    found: list[int] = np.concatenate(wanted).tolist()
+    return found
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    """Wait for what another thread does."""
+    deadline = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
 def read(cursor: Cursor, batches: Sequence[np.ndarray]) -> list[list[int]]:
     """Read batches as a dataset does."""
     found = []
@@ -163,24 +178,17 @@ def test_a_window_that_is_not_read_yet_is_let_go_before_the_one_that_is(monkeypa
     cursor = streamed_cursor(plan(), source, patience=600)
     cuts = batches(5)
     before = read_one(cursor, cuts[0])
-    deadline = time.monotonic() + 60
     tables: Any = cursor._tables
-    while not tables._coming.has_come(1):
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
+    wait_until(lambda: tables._coming.has_come(1))
     source.let_go = gone.set
     cursor.rest(cuts[1])
     assert gone.wait(60)
     first = plan().windows[0]
     assert [held.numbers.size for held in source.held] == [first.rows]
     # The thread goes on to watch the one that is held.
-    while not isinstance(tables._impatient, threading.Timer) or tables._impatient.interval < 500:
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
+    wait_until(lambda: isinstance(tables._impatient, threading.Timer) and tables._impatient.interval >= 500)
     after = read(cursor, cuts[1:])
-    the_plan = plan()
-    wanted = [the_plan.row_numbers(window, the_plan.order(window)) for window in the_plan.windows]
-    assert [*before, *(row for batch in after for row in batch)] == np.concatenate(wanted).tolist()
+    assert [*before, *(row for batch in after for row in batch)] == in_order(plan())
     assert source.held == []
 
 
@@ -193,17 +201,12 @@ def test_between_two_windows_the_next_one_is_not_kept_for_long(monkeypatch):
     cuts = [np.arange(first.stop), np.arange(first.stop, 95)]
     before = read_one(cursor, cuts[0])
     tables: Any = cursor._tables
-    deadline = time.monotonic() + 60
-    while not tables._coming.has_come(1):
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
+    wait_until(lambda: tables._coming.has_come(1))
     source.let_go = lambda: None if source.held else gone.set()
     cursor.rest(cuts[1])
     assert gone.wait(60)
     after = read(cursor, cuts[1:])
-    the_plan = plan()
-    wanted = [the_plan.row_numbers(window, the_plan.order(window)) for window in the_plan.windows]
-    assert [*before, *(row for batch in after for row in batch)] == np.concatenate(wanted).tolist()
+    assert [*before, *(row for batch in after for row in batch)] == in_order(plan())
     assert source.held == []
 
 
@@ -290,9 +293,7 @@ def test_a_window_that_nobody_reads_is_let_go():
     cursor.rest(cuts[1])
     assert gone.wait(60)
     after = read(cursor, cuts[1:])
-    the_plan = plan()
-    wanted = [the_plan.row_numbers(window, the_plan.order(window)) for window in the_plan.windows]
-    assert [*before, *(row for batch in after for row in batch)] == np.concatenate(wanted).tolist()
+    assert [*before, *(row for batch in after for row in batch)] == in_order(plan())
     assert source.held == []
 
 
