@@ -76,6 +76,8 @@ class Plan:
     num_rows: int
     shard_rows: int
     columns: tuple[ColumnPlan, ...]
+    stored_bytes: int | None = None
+    """Bytes of the data files, where somebody needs to know."""
 
     @property
     def is_model(self) -> bool:

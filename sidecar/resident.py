@@ -124,7 +124,9 @@ class Resident:
         """Plan a version."""
         label = version.uri.removeprefix("alluxio://")
         if is_model_version(version):
-            return cls(version, plan_model(version.num_rows, label=label), key_of(version))
+            return cls(
+                version, plan_model(version.num_rows, label=label, stored_bytes=version.num_bytes), key_of(version)
+            )
         plan = make_plan(
             pa.ipc.read_schema(pa.py_buffer(version.schema)),
             version.num_rows,

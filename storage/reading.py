@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Final, Self
 
 import lance
@@ -37,9 +37,18 @@ class LanceTableReader:
         Names it in errors.
     rows
         Where its rows come from; by default from the dataset itself.
+    whole
+        Opens the version where Lance can read all of it, when the dataset only describes it; by default the dataset.
     """
 
-    def __init__(self, dataset: lance.LanceDataset, where: str, rows: Rows | None = None) -> None:
+    def __init__(
+        self,
+        dataset: lance.LanceDataset,
+        where: str,
+        rows: Rows | None = None,
+        whole: Callable[[], lance.LanceDataset] | None = None,
+    ) -> None:
+        self._whole = whole or (lambda: dataset)
         self._dataset: lance.LanceDataset | None = dataset
         self._where = where
         self._rows: Rows = rows or PlainRows(dataset, where)
@@ -118,8 +127,8 @@ class LanceTableReader:
         Corrupt, Unavailable
             When the table cannot be read.
         """
-        dataset, _ = self._open()
-        return matching(dataset, filter, self._schema, self._where)
+        self._open()
+        return matching(self._whole(), filter, self._schema, self._where)
 
     def _project(self, columns: Sequence[str]) -> pa.Schema:
         if not columns:

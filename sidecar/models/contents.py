@@ -9,7 +9,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from alluxio_lance.errors import Corrupt, InvalidArgument
-from alluxio_lance.lifecycle.ports import TableReader
+from alluxio_lance.sidecar.models.small import ModelRows
 from alluxio_lance.weights.chunks import chunk_count
 from alluxio_lance.weights.header import TensorSpec
 from alluxio_lance.weights.paths import check_paths
@@ -61,7 +61,7 @@ class Contents:
         return self.of(Kind.NOTES)[0]
 
 
-def read_contents(reader: TableReader, num_rows: int, label: str, go_on: Callable[[], None] = lambda: None) -> Contents:
+def read_contents(reader: ModelRows, num_rows: int, label: str, go_on: Callable[[], None] = lambda: None) -> Contents:
     """Read what the rows are.
 
     Parameters

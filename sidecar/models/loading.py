@@ -1,7 +1,7 @@
 """Loads a model from its table into sealed files in shared memory, or leaves nothing behind.
 
 First what the rows are is read, without their bytes: from it follows where each piece goes. Then the bytes, in one pass,
-copied and verified by other threads than the one that reads.
+copied and verified by other threads than the one that reads. Of a small model all is read at once.
 
 Every byte is verified once. What comes from block files of this node was: the hash of each whole file, names, shapes and
 hashes of pieces included, is the one in the catalog before a row of it is read. All else, a local root and whatever comes
@@ -35,6 +35,7 @@ from alluxio_lance.sidecar.models.file import FileFilling
 from alluxio_lance.sidecar.models.placing import Placing
 from alluxio_lance.sidecar.models.planning import COLUMNS
 from alluxio_lance.sidecar.models.runs import Piece, Run, runs_of
+from alluxio_lance.sidecar.models.small import SMALL_BYTES, InPlace, ModelRows, SmallModel
 from alluxio_lance.sidecar.plan import ColumnPlan, Plan
 from alluxio_lance.values import Progress
 from alluxio_lance.ways import all_blocks
@@ -68,11 +69,12 @@ def load_model(
     Corrupt
         When the table is no whole model, or a piece has other bytes than were registered.
     """
+    small = plan.stored_bytes is not None and plan.stored_bytes <= SMALL_BYTES
     with (
-        ThreadPoolExecutor(1, "alluxio-lance-allocate") as taker,
-        ThreadPoolExecutor(_THREADS, "alluxio-lance-model") as copiers,
+        InPlace() if small else ThreadPoolExecutor(1, "alluxio-lance-allocate") as taker,
+        InPlace() if small else ThreadPoolExecutor(_THREADS, "alluxio-lance-model") as copiers,
     ):
-        run = _Run(reader, plan, Account(room), copiers, on_progress, cancelled)
+        run = _Run(SmallModel(reader) if small else reader, plan, Account(room), copiers, on_progress, cancelled)
         try:
             run.load(prefer, taker)
             columns = [filling.done() for filling in run.fillings]
@@ -88,7 +90,7 @@ def load_model(
 class _Run:
     def __init__(
         self,
-        reader: TableReader,
+        reader: ModelRows,
         plan: Plan,
         account: Account,
         copiers: Executor,

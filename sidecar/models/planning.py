@@ -27,7 +27,7 @@ def is_model_version(version: Version) -> bool:
     return is_model(pa.ipc.read_schema(pa.py_buffer(version.schema)))
 
 
-def plan_model(num_rows: int, *, label: str) -> Plan:
+def plan_model(num_rows: int, *, label: str, stored_bytes: int | None = None) -> Plan:
     """Plan the load of both columns of a model.
 
     What they need is known when the load has read what the rows are. Until then it is counted as one page each: the
@@ -39,10 +39,13 @@ def plan_model(num_rows: int, *, label: str) -> Plan:
         The rows of the table.
     label
         Names the version in messages and memfds.
+    stored_bytes
+        Bytes of the table's files: a small one is read at once.
     """
     return Plan(
         label=label,
         num_rows=num_rows,
+        stored_bytes=stored_bytes,
         shard_rows=round_up(max(num_rows, 1), ROWS_PER_PAGE_GROUP),
         columns=tuple(_column(name) for name in COLUMNS),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Final
@@ -35,7 +35,7 @@ class NearRows:
     Parameters
     ----------
     table
-        The version, opened through the endpoint.
+        The version.
     survey
         What lies on this node; it is closed with this.
     known
@@ -45,7 +45,7 @@ class NearRows:
     patience
         Seconds without a batch of the endpoint after which it counts as hanging.
     manifest
-        Gives the manifest, which views begin with; asked only when something is near.
+        What views begin with, or why it could not be read; None when nothing is near.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class NearRows:
         known: Mapping[str, StoredFile],
         views: Path,
         patience: float,
-        manifest: Callable[[], Manifest],
+        manifest: Manifest | AlluxioLanceError | None,
     ) -> None:
         self._table = table
         self._survey = survey
@@ -63,20 +63,12 @@ class NearRows:
         self._views = views
         self._patience = patience
         self._checked: set[str] = set()
-        self._manifest = self._read_manifest(manifest)
+        self._manifest = manifest
+        if isinstance(manifest, AlluxioLanceError) and survey.blocks:
+            self._give_up(f"no view can be made without its manifest: {manifest}")
         self._lock = threading.Lock()
         self._streams = 0
         self._closed = False
-
-    def _read_manifest(self, manifest: Callable[[], Manifest]) -> Manifest | None:
-        """Read it now: what was near when the version was opened can be read even when the table goes."""
-        if not self._survey.blocks:
-            return None
-        try:
-            return manifest()
-        except AlluxioLanceError as error:
-            self._give_up(f"no view can be made without its manifest: {error}")
-            return None
 
     @property
     def ways(self) -> tuple[FileWay, ...]:
@@ -101,7 +93,7 @@ class NearRows:
                 window.release(piece)
 
     def _window(self, stack: ExitStack, pieces: list[Piece]) -> Window | None:
-        if not pieces or self._manifest is None:
+        if not pieces or not isinstance(self._manifest, Manifest):
             return None
         survey = self._survey
         try:
@@ -168,10 +160,10 @@ class NearRows:
         for path in self._survey.damaged.intersection(piece.paths):
             mend(table.place, table.line.root, path, self._known.get(path))
             self._survey.damaged.discard(path)
-        fragments = table.dataset.get_fragments()[piece.first : piece.stop]
 
         def rest() -> Iterator[pa.RecordBatch]:
-            return scan(table.dataset, shape, table.where, span, fragments)
+            dataset = table.whole()
+            return scan(dataset, shape, table.where, span, dataset.get_fragments()[piece.first : piece.stop])
 
         with closing(Pump(self._patience, table.where, rest)) as batches:
             yield from batches

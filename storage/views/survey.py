@@ -99,6 +99,11 @@ class Survey:
         """Tell whether files are all read from blocks of this node."""
         return bool(paths) and all(self.blocks.get(path) and self.ways[path].way is not Way.ENDPOINT for path in paths)
 
+    @property
+    def all_near(self) -> bool:
+        """Whether nothing is read through the endpoint."""
+        return all(self.is_near(fragment.paths) for fragment in self._table.fragments)
+
     def is_called_near(self, paths: Sequence[str]) -> bool:
         """Tell whether `ways` says of files that they are read from this node, open or not."""
         return any(self.ways[path].way is not Way.ENDPOINT for path in paths)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
 import lance
 
+from alluxio_lance.storage.faults import lance_faults
 from alluxio_lance.storage.fragments import FragmentFiles
 from alluxio_lance.storage.lines import Line
+from alluxio_lance.storage.opening import session
 from alluxio_lance.storage.place import Place
+from alluxio_lance.storage.views.folder import View
 
 __all__ = ["Manifest", "Table"]
 
@@ -38,6 +41,20 @@ class Manifest:
         path = f"_versions/{_NEWEST - version:020d}.manifest"
         return cls(path, b"".join(place.chunks(line.root, f"{line.prefix}{path}")))
 
+    def opened(self, view: View, where: str) -> lance.LanceDataset:
+        """Open the version in a view that has nothing else: it is described then, and its files may follow.
+
+        Raises
+        ------
+        AlluxioLanceError
+            When Lance does not understand it; ``where`` names it.
+        OSError
+            When it cannot be written.
+        """
+        view.put(self.path, self.data)
+        with lance_faults(where):
+            return lance.dataset(view.uri, session=session())
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
@@ -45,7 +62,10 @@ class Table:
 
     place: Place
     line: Line
-    dataset: lance.LanceDataset
+    described: lance.LanceDataset
+    """What its manifest says. Only where it is what `whole` gives can its rows be read through it."""
+    whole: Callable[[], lance.LanceDataset]
+    """Opens it where all of its rows can be read; only the first time does that take long."""
     fragments: Sequence[FragmentFiles]
     """The files of its fragments, in order."""
     sizes: Mapping[str, int]

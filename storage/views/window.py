@@ -15,8 +15,6 @@ from blake3 import blake3
 
 from alluxio_lance.errors import Corrupt
 from alluxio_lance.lifecycle.ports import StoredFile
-from alluxio_lance.storage.faults import lance_faults
-from alluxio_lance.storage.opening import session
 from alluxio_lance.storage.raw.scanning import RawScanner
 from alluxio_lance.storage.scanning import Shape, Span
 from alluxio_lance.storage.views.folder import View
@@ -79,12 +77,10 @@ class Window:
         self._begin()
 
     def _open(self, table: Table, manifest: Manifest) -> lance.LanceDataset:
-        self._view.put(manifest.path, manifest.data)
-        with lance_faults(self._where):
-            opened = lance.dataset(self._view.uri, session=session())
-        if opened.version != table.dataset.version or opened.count_rows() != table.dataset.count_rows():
+        opened = manifest.opened(self._view, self._where)
+        if opened.version != table.described.version or opened.count_rows() != table.described.count_rows():
             raise Corrupt(
-                f"{self._where} begin with another manifest", expected=table.dataset.version, found=opened.version
+                f"{self._where} begin with another manifest", expected=table.described.version, found=opened.version
             )
         return opened
 

@@ -14,6 +14,7 @@ from alluxio_lance.layout import Pages
 from alluxio_lance.sidecar.fill.column import HotColumn
 from alluxio_lance.sidecar.models.loading import load_model
 from alluxio_lance.sidecar.models.planning import plan_model
+from alluxio_lance.sidecar.models.small import SMALL_BYTES
 from alluxio_lance.weights.header import FileHead, TensorSpec, parse_head
 from alluxio_lance.weights.rows import CHUNK_BYTES, File, Notes, Tensor, source_of
 
@@ -66,15 +67,16 @@ def tensor_bytes() -> Callable[[str], bytes]:
     return lambda name: _bytes(name, TensorSpec(name=name, dtype=TENSORS[name][0], shape=TENSORS[name][1]))
 
 
-@pytest.fixture
-def load(budget, table_double, memfds):
-    """Load a model's table, check that the account is right, and close everything in the end."""
+@pytest.fixture(params=["in passes", "at once"])
+def load(request, budget, table_double, memfds):
+    """Load a model's table in either way, check that the account is right, and close everything in the end."""
     loaded: list[HotColumn] = []
 
     def run(
         table: pa.Table, *columns: str, batch_rows: int = 1000, prefer: Pages = Pages.SMALL, **options
     ) -> list[HotColumn]:
-        plan = plan_model(options.pop("num_rows", table.num_rows), label="models/m@v3")
+        rows, stored = options.pop("num_rows", table.num_rows), SMALL_BYTES + (request.param == "in passes")
+        plan = plan_model(rows, label="models/m@v3", stored_bytes=stored)
         before = budget.used
         reader = options.pop("reader", None) or table_double(table, batch_rows)
         hot = load_model(reader, plan.only(columns) if columns else plan, budget, prefer=prefer, **options)

@@ -78,6 +78,7 @@ def test_a_model_is_read_from_blocks(store, known, table, good, load, read):
     assert {each.column.name: read(each).data for each in hot} == good
 
 
+@pytest.mark.parametrize("load", ["in passes"], indirect=True)
 def test_a_model_is_read_from_blocks_right_to_its_place(
     store, known, table, good, load, read, reserved_pages, monkeypatch
 ):

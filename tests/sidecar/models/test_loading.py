@@ -106,14 +106,17 @@ class _Counting:
         self.inner = table_double(table)
         self.ways = self.inner.ways
         self.data: list[tuple[int, int]] = []
+        self.passes = 0
 
     def batches(self, columns, *, rows=None, **options):
+        self.passes += 1
         if "data" in columns:
             self.data.append(rows)
         return self.inner.batches(columns, rows=rows, **options)
 
 
 @pytest.mark.parametrize("column", ["tensors", "files"])
+@pytest.mark.parametrize("load", ["in passes"], indirect=True)
 def test_only_what_is_asked_for_is_read(column, table, load, table_double, read):
     """The bytes of the other part are never read from the store."""
     reader = _Counting(table, table_double)
@@ -122,6 +125,14 @@ def test_only_what_is_asked_for_is_read(column, table, load, table_double, read)
     kinds = [kind for start, stop in reader.data for kind in table["kind"][start:stop].to_pylist()]
     assert set(kinds) == ({"tensor", "notes"} if column == "tensors" else {"file"})
     assert len(kinds) == table["kind"].to_pylist().count(column[:-1]) + (column == "tensors")
+
+
+def test_a_small_model_is_read_once(table, load, table_double, request):
+    """One pass over the rows instead of three, with all that they have."""
+    reader = _Counting(table, table_double)
+    load(table, reader=reader)
+    once = request.node.callspec.params["load"] == "at once"
+    assert (reader.passes == 1) is once
 
 
 def test_safe_open_reads_through_the_descriptor(table, load):
@@ -143,6 +154,7 @@ def test_the_memory_is_sealed(table, load):
 
 
 @pytest.mark.parametrize("pages", [Pages.HUGE, Pages.TRANSPARENT])
+@pytest.mark.parametrize("load", ["in passes"], indirect=True)
 def test_huge_pages(pages, request, model_table, table_double, load, read):
     """On huge pages, too, the file is exact, aligned, and opened by the library of the format."""
     request.getfixturevalue("reserved_pages" if pages is Pages.HUGE else "transparent_pages")
@@ -221,6 +233,7 @@ def test_a_load_that_nobody_wants_ends(when, table, load, budget, memfds):
     assert used == sum(column.bytes for column in hot)
 
 
+@pytest.mark.parametrize("load", ["in passes"], indirect=True)
 def test_a_fault_of_the_store_leaves_nothing(table, load, table_double, budget, memfds):
     """An error in the middle of the bytes comes through, and all memory goes back."""
     left = iter(range(6))

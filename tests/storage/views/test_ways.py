@@ -14,11 +14,13 @@ import pyarrow as pa
 import pytest
 from tests.storage.views.conftest import LOCATION, ROWS, WRITE, rows
 
+from alluxio_lance.errors import Unavailable
 from alluxio_lance.files.blocks import LocalBlocks, NotHere
 from alluxio_lance.incoming import Source
 from alluxio_lance.storage import LanceStore
 from alluxio_lance.storage.opening import open_version
 from alluxio_lance.storage.views import joining, opening
+from alluxio_lance.storage.views.table import Manifest
 from alluxio_lance.ways import FileWay, Way
 
 NEAR, JOINED, FAR = Way.SHORT_CIRCUIT, Way.JOINED, Way.ENDPOINT
@@ -47,6 +49,44 @@ def test_all_files_near(rig):
     assert far.equals(near)
     assert views(rig) == []
     assert descriptors() <= open_before + 2  # connections of HTTP clients
+
+
+def test_a_version_that_is_all_near_is_opened_by_its_manifest(rig, monkeypatch):
+    """Lance asks the endpoint nothing for it: not before rows are filtered, or a file is not near any more."""
+    version = rig.fill(rows(), rows(ROWS))
+    opened = []
+    monkeypatch.setattr(opening, "open_version", lambda *each: (opened.append(each), open_version(*each))[1])
+    with rig.store.open(LOCATION, version, rig.known) as reader:
+        assert pa.Table.from_batches(reader.batches(["i", "v", "s"])).equals(pa.concat_tables([rows(), rows(ROWS)]))
+        assert opened == []
+        found = [row for part in reader.matching("i = 4000") for row in part.tolist()]
+        assert (found, len(opened)) == ([4000], 1)
+    with rig.store.open(LOCATION, version, rig.known) as reader:
+        rig.flip(rig.data(0))
+        assert pa.Table.from_batches(reader.batches(["i"]))["i"].to_pylist() == list(range(2 * ROWS))
+        assert len(opened) == 2
+
+
+@pytest.mark.parametrize("fault", ["no manifest", "no folder", "another version"])
+def test_a_version_that_its_manifest_does_not_open(rig, fault, monkeypatch):
+    """It is opened through the endpoint, and read."""
+    version = rig.fill(rows())
+    if fault == "no manifest":
+
+        def read(*_):
+            raise Unavailable("the endpoint is busy", what="alluxio")
+
+        monkeypatch.setattr(Manifest, "read", read)
+    elif fault == "no folder":
+        (rig.node / "views").parent.mkdir(parents=True, exist_ok=True)
+        (rig.node / "views").write_bytes(b"")
+    else:
+        rig.store.append(LOCATION, rig.source(rows(ROWS)), WRITE)
+        read = Manifest.read
+        monkeypatch.setattr(Manifest, "read", lambda place, line, number: read(place, line, number + 1))
+    found, ways = rig.read(version)
+    assert found.equals(rows())
+    assert {way.way for way in ways.values()} == {FAR}
 
 
 @pytest.mark.parametrize("columns", [["i"], ["s", "i"], ["v"]])
