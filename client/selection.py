@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from alluxio_lance.errors import InvalidArgument
+from alluxio_lance.address import Address
+from alluxio_lance.client.table import Table
+from alluxio_lance.errors import InvalidArgument, Unavailable
 
 if TYPE_CHECKING:
-    from alluxio_lance.client.table import Table
+    from alluxio_lance.client.streamed import StreamedVersion
 
 __all__ = ["selected_rows"]
 
 
-def selected_rows(table: Table, filter: str, *, timeout: float = 10.0) -> npt.NDArray[np.int64]:
+def selected_rows(opened: Table | StreamedVersion, filter: str, *, timeout: float = 10.0) -> npt.NDArray[np.int64]:
     """Number the rows of an open version for which an SQL expression is true.
 
     The sidecar evaluates the expression, on exactly the version that is open, and remembers the answer for a while.
@@ -23,8 +25,9 @@ def selected_rows(table: Table, filter: str, *, timeout: float = 10.0) -> npt.ND
 
     Parameters
     ----------
-    table
-        The version; all of its columns may be asked about, also those that were not opened.
+    opened
+        The version, in memory or streamed; for this nothing of it is loaded. All of its columns may be asked about, also
+        those that were not opened.
     filter
         Such as ``label = 3 AND split IN ('train', 'extra')``; docs/views.md has the whole language.
     timeout
@@ -48,14 +51,20 @@ def selected_rows(table: Table, filter: str, *, timeout: float = 10.0) -> npt.ND
     from alluxio_lance.client.channel import Channel  # noqa: PLC0415
     from alluxio_lance.v1 import selection_pb2 as pb  # noqa: PLC0415
 
-    lease = table.lease
-    # Raises when it was closed.
-    _ = lease.descriptors
-    with Channel.connect(lease.address, timeout) as channel, channel.speaking() as stubs:
+    address, token = _held(opened)
+    with Channel.connect(address, timeout) as channel, channel.speaking() as stubs:
         try:
-            request = pb.SelectRequest(lease=lease.token, filter=filter)
+            request = pb.SelectRequest(lease=token, filter=filter)
         except TypeError as error:
             raise InvalidArgument(f"a filter is an expression in SQL, such as label = 3, and not {filter!r}") from error
         answers = stubs.selection.Select(request)
         parts = [np.frombuffer(answer.rows, "<u8") for answer in answers]
     return np.concatenate([np.empty(0, np.uint64), *parts]).astype(np.int64)
+
+
+def _held(opened: Table | StreamedVersion) -> tuple[Address, str]:
+    """Say where the sidecar is, and the lease."""
+    lease = opened.lease if isinstance(opened, Table) else opened
+    if lease.closed:
+        raise Unavailable(f"{opened.layout.uri} was closed - open it again", what="lease")
+    return lease.address, lease.token

@@ -101,6 +101,16 @@ class StreamedVersion:
         return schema_of(self.layout)
 
     @property
+    def address(self) -> Address:
+        """Where the sidecar is."""
+        return self._connections.address
+
+    @property
+    def token(self) -> str:
+        """The lease, as the sidecar knows it."""
+        return self._connections.token
+
+    @property
     def closed(self) -> bool:
         """Whether `close` was called."""
         return self._connections.closed

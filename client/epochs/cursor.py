@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -98,7 +99,7 @@ class Cursor:
             yield windows[int(numbers[start])], positions[start:stop]
 
     def _local(self, window: Window, offsets: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        if not self._plan.shuffle:
+        if self._plan.as_it_lies:
             return offsets
         if self._order is None or self._order[0] != window.number:
             # The old one goes first: the two may be large.
@@ -200,7 +201,7 @@ class _Streamed:
             # Mostly there is no room. Whatever it is, it is said when the window itself is wanted, if it is so still.
             self._ask_ahead(window.number)
             return None
-        if self._plan.shuffle:
+        if not self._plan.as_it_lies:
             self._ordered = window.number, self._plan.order(window)
         return table
 
@@ -229,12 +230,13 @@ class _Streamed:
                 self._let_go()
             if window is None:
                 self._drop_coming()
-        if self._patience and (self._held is not None or self._coming is not None):
+        # A lone reader keeps what it reads, and no more: whoever else it reads in its loop may need the memory.
+        if self._coming is not None or (self._patience and self._held is not None):
             with self._turn:
                 self._rested = time.monotonic()
                 # One timer sees many batches: to begin a thread takes as long as a small batch.
                 if self._impatient is None:
-                    self._watch(min(self._patience, _PATIENCE_AHEAD))
+                    self._watch(_PATIENCE_AHEAD if self._patience is None else min(self._patience, _PATIENCE_AHEAD))
 
     def _calm(self, *, for_good: bool = False) -> None:
         with self._turn:
@@ -255,25 +257,32 @@ class _Streamed:
                 return
             self._impatient = None
             # What is being read stays; the next rest watches it again.
-            if self._rested is None or self._patience is None:
+            if self._rested is None:
                 return
-            idle = time.monotonic() - self._rested
-            if idle >= min(self._patience, _PATIENCE_AHEAD):
-                self._drop_coming()
-            if self._held is None and self._coming is None:
-                return
-            if idle < self._patience:
-                self._watch((_PATIENCE_AHEAD if idle < _PATIENCE_AHEAD < self._patience else self._patience) - idle)
-            else:
-                self._let_go()
+            dropped = self._let_go_idle(time.monotonic() - self._rested)
+        if dropped is not None:
+            # It is loaded all the same, as far as there is room for it, but not held.
+            self._ask_ahead(dropped)
+
+    def _let_go_idle(self, idle: float) -> int | None:
+        """Let go of what nobody has read for so many seconds; returns the number of the window that was to come."""
+        patience = math.inf if self._patience is None else self._patience
+        dropped = self._drop_coming() if idle >= min(patience, _PATIENCE_AHEAD) else None
+        if idle >= patience:
+            self._let_go()
+        elif self._coming is not None or (self._held is not None and self._patience is not None):
+            self._watch((_PATIENCE_AHEAD if idle < _PATIENCE_AHEAD < patience else patience) - idle)
+        return dropped
 
     def _has_come(self, window: Window) -> bool:
         return self._coming is not None and self._coming.has_come(window.number)
 
-    def _drop_coming(self) -> None:
+    def _drop_coming(self) -> int | None:
         coming, self._coming = self._coming, None
-        if coming is not None:
-            coming.drop()
+        if coming is None:
+            return None
+        coming.drop()
+        return coming.number
 
     def _let_go(self) -> None:
         held, self._held = self._held, None

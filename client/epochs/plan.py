@@ -1,14 +1,18 @@
-"""The plan of an epoch: one order of all rows, in windows that are read one after another."""
+"""The plan of an epoch: one order of all rows, or of those that a filter chooses, in windows that are read in turn."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from alluxio_lance.client.epochs.permutation import permutation
+
+if TYPE_CHECKING:
+    from alluxio_lance.client.epochs.chosen import Chosen
 
 __all__ = ["EpochPlan", "Window"]
 
@@ -21,6 +25,7 @@ class Window:
     start: int
     """The place of its first row in the order of the epoch."""
     rows: int
+    """That the order has of it; of a filter's, only those that it chooses."""
     units: npt.NDArray[np.int64]
     """In the order in which they are joined: the short last unit of the version, if it is among them, at the end."""
 
@@ -37,10 +42,13 @@ class EpochPlan:
     Shuffled, the units are permuted and dealt to windows of nearly the same size, and the rows of each window are
     permuted. A version that is wholly in memory is one unit: then that is a shuffle of everything. In order, windows
     change nothing.
+
+    With chosen rows the same is done with them alone: units that have none are in no window.
     """
 
     content_hash: str
     rows: int
+    """Of the version."""
     unit_rows: int
     """Rows of every unit but the last."""
     window_units: int
@@ -48,11 +56,23 @@ class EpochPlan:
     shuffle: bool
     seed: int
     epoch: int
+    chosen: Chosen | None = None
+    """All rows without it."""
+
+    @property
+    def places(self) -> int:
+        """How many rows the order has."""
+        return self.rows if self.chosen is None else len(self.chosen)
 
     @property
     def window_rows(self) -> int:
-        """Rows of the largest window, or the few that there are."""
-        return min(self.unit_rows * self.window_units, self.rows)
+        """Rows that a window has at most, or the few that there are."""
+        return min(self.unit_rows * self.window_units, self.places)
+
+    @property
+    def as_it_lies(self) -> bool:
+        """Whether `order` only counts the rows of a window."""
+        return not self.shuffle and self.chosen is None
 
     @cached_property
     def windows(self) -> tuple[Window, ...]:
@@ -69,19 +89,27 @@ class EpochPlan:
         return tuple(found)
 
     def _units(self) -> npt.NDArray[np.int64]:
-        count = -(-self.rows // self.unit_rows)
+        units = np.flatnonzero(self._counts)
         if not self.shuffle:
-            return np.arange(count, dtype=np.int64)
-        return permutation(count, self.content_hash, self.seed, self.epoch, "units")
+            return units
+        return units[permutation(len(units), self.content_hash, self.seed, self.epoch, "units")]
+
+    @cached_property
+    def _cuts(self) -> npt.NDArray[np.int64]:
+        """How many rows of the order, as it is without shuffle, lie before each unit, and at the end all."""
+        bounds = np.arange(-(-self.rows // self.unit_rows) + 1, dtype=np.int64) * self.unit_rows
+        return np.minimum(bounds, self.rows) if self.chosen is None else self.chosen.below(bounds)
+
+    @cached_property
+    def _counts(self) -> npt.NDArray[np.int64]:
+        """How many rows of the order each unit has."""
+        return np.diff(self._cuts)
 
     def _window(self, number: int, start: int, units: npt.NDArray[np.int64]) -> Window:
-        last = (self.rows - 1) // self.unit_rows
-        short = units == last
-        if not short.any():
-            return Window(number, start, len(units) * self.unit_rows, units)
+        short = units == (self.rows - 1) // self.unit_rows
         # Joined memory has whole pages everywhere but at its end.
-        ordered = np.concatenate([units[~short], units[short]])
-        return Window(number, start, (len(units) - 1) * self.unit_rows + self.rows - last * self.unit_rows, ordered)
+        ordered = np.concatenate([units[~short], units[short]]) if short.any() else units
+        return Window(number, start, int(self._counts[units].sum()), ordered)
 
     @cached_property
     def _starts(self) -> npt.NDArray[np.int64]:
@@ -94,8 +122,21 @@ class EpochPlan:
     def order(self, window: Window) -> npt.NDArray[np.int64]:
         """The rows of a window, as numbers within its joined units, in the order in which they are read."""
         if not self.shuffle:
+            return self._within(window)
+        permuted = permutation(window.rows, self.content_hash, self.seed, self.epoch, "window", window.number)
+        return permuted if self.chosen is None else self._within(window)[permuted]
+
+    def _within(self, window: Window) -> npt.NDArray[np.int64]:
+        """The rows of a window, as numbers within its joined units, as they lie."""
+        if self.chosen is None:
             return np.arange(window.rows, dtype=np.int64)
-        return permutation(window.rows, self.content_hash, self.seed, self.epoch, "window", window.number)
+        found = np.empty(window.rows, np.int64)
+        done = 0
+        for place, unit in enumerate(window.units.tolist()):
+            rows = self.chosen.part(int(self._cuts[unit]), int(self._cuts[unit + 1]))
+            found[done : done + len(rows)] = rows + (place - unit) * self.unit_rows
+            done += len(rows)
+        return found
 
     def row_numbers(self, window: Window, local: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Translate numbers within a window's joined units to row numbers of the version."""

@@ -48,6 +48,16 @@ class RowNumbers:
             return places + self._rows.start
         return self._rows[places].astype(np.int64)
 
+    def below(self, bounds: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Count the rows that are less than each of some bounds; only where they ascend."""
+        if isinstance(self._rows, range):
+            return np.clip(bounds - self._rows.start, 0, len(self._rows))
+        found = np.full(len(bounds), len(self._rows), np.int64)
+        # In their own type: another one would make a copy of all of them, and what lies beyond the last may not fit into it.
+        inside = bounds <= int(self._rows[-1])
+        found[inside] = np.searchsorted(self._rows, bounds[inside].astype(self._rows.dtype))
+        return found
+
     def all(self) -> npt.NDArray[np.int64]:
         """All rows, in order."""
         if isinstance(self._rows, range):

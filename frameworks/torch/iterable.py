@@ -75,6 +75,10 @@ class AlluxioIterableDataset(TorchIterableDataset[Any]):
         number of batches.
     columns, address, fill_null, decode, wait, on_progress
         As of the map-style dataset.
+    filter
+        Read only the rows for which this SQL expression is true, such as ``label = 3 AND split = 'train'``. It may ask about
+        columns that are not opened; units of rows without any that it chooses are not loaded. Evaluated once, by the
+        sidecar, and anew by `refresh`. docs/views.md has the language.
     transform
         Called with each sample; batches are then collated by ``default_collate``. Rows are read one by one.
     batch_transform
@@ -94,7 +98,7 @@ class AlluxioIterableDataset(TorchIterableDataset[Any]):
     Conflict
         When ranks opened different versions.
     InvalidArgument
-        When arguments do not fit.
+        When arguments do not fit, ``filter`` cannot be evaluated, or ranks have different ones.
     """
 
     def __init__(
@@ -111,6 +115,7 @@ class AlluxioIterableDataset(TorchIterableDataset[Any]):
         address: str | None = None,
         fill_null: Mapping[str, Any] | None = None,
         *,
+        filter: str | None = None,
         decode: Decode | None = None,
         batch_transform: BatchTransform | None = None,
         stream: bool | None = None,
@@ -120,7 +125,7 @@ class AlluxioIterableDataset(TorchIterableDataset[Any]):
     ) -> None:
         _check(batch_size, seed, window_units, transform, batch_transform)
         names = None if columns is None else list(columns)
-        self._request = Request(uri, names, address, fill_null, decode, stream, window_units)
+        self._request = Request(uri, names, address, fill_null, decode, stream, window_units, filter)
         self._ranks = Ranks.find(rank, world_size)
         self._batch_size = batch_size
         self._shuffle = shuffle
@@ -206,12 +211,13 @@ class AlluxioIterableDataset(TorchIterableDataset[Any]):
             self._shuffle,
             start.seed,
             start.epoch,
+            source.chosen,
         )
 
     def _share(self, start: int) -> Share:
         ranks = self._ranks
         size = 1 if self._batch_size is None else self._batch_size
-        return Share(self._source.rows, start, size, ranks.rank, ranks.world_size, self._drop_last)
+        return Share(self._source.places, start, size, ranks.rank, ranks.world_size, self._drop_last)
 
     def _live(self) -> Source:
         if self._closed:
@@ -292,7 +298,10 @@ class AlluxioIterableDataset(TorchIterableDataset[Any]):
             position = self._share(start.position).consumed(batches)
         except ValueError as error:
             raise InvalidArgument(f"{error} that the iteration has on this rank - count from its beginning") from error
-        return State.of(self._source.layout, self._shuffle, replace(start, position=position)).to_dict()
+        return self._state(replace(start, position=position)).to_dict()
+
+    def _state(self, start: Start, worker: WorkerShare | None = None) -> State:
+        return State.of(self._source.layout, self._shuffle, start, worker, chosen=self._source.chosen)
 
     def _state_of_worker(self, worker: int, workers: int) -> State:
         if self._reached is not None:
@@ -301,7 +310,7 @@ class AlluxioIterableDataset(TorchIterableDataset[Any]):
             start, done = self._resumed.start, self._resumed.worker.batches
         else:
             start, done = self._turns.upcoming, 0
-        return State.of(self._source.layout, self._shuffle, start, self._worker_share(worker, workers, done))
+        return self._state(start, self._worker_share(worker, workers, done))
 
     def _worker_share(self, worker: int, workers: int, batches: int) -> WorkerShare:
         share = self._share(0)
@@ -318,10 +327,10 @@ class AlluxioIterableDataset(TorchIterableDataset[Any]):
         Conflict
             When it belongs to another version; the message says which one to open.
         InvalidArgument
-            When it is no state of this kind of dataset, or its order cannot be read here.
+            When it is no state of this kind of dataset, was taken with another ``filter``, or its order cannot be read here.
         """
         read = State.from_dict(state)
-        read.check(self._source.layout, self._shuffle)
+        read.check(self._source.layout, self._shuffle, chosen=self._source.chosen)
         start = read.start
         if self._shuffle:
             self._source.check_plan(start.unit_rows, start.window_units)
@@ -368,8 +377,8 @@ class AlluxioIterableDataset(TorchIterableDataset[Any]):
 
     @property
     def num_rows(self) -> int:
-        """The number of rows, of all ranks together."""
-        return self._source.rows
+        """The number of rows, of all ranks together; with a ``filter`` of those that it chooses."""
+        return self._source.places
 
     @property
     def columns(self) -> list[str]:
@@ -481,9 +490,11 @@ class _Reached:
 def _patience(plan: EpochPlan, step: int, *, alone: bool) -> float | None:
     if alone:
         return None
-    if plan.window_rows >= _MANY_BATCHES * step:
+    # Windows of chosen rows differ: one that is small by exception may be waited for a second, but not for long.
+    rows = [plan.window_rows] if plan.chosen is None else sorted(window.rows for window in plan.windows) or [0]
+    if rows[0] >= _MANY_BATCHES * step:
         return _LONG_PATIENCE
-    return _PATIENCE if plan.window_rows >= _FEW_BATCHES * step else 0
+    return _PATIENCE if rows[len(rows) // 2] >= _FEW_BATCHES * step else 0
 
 
 def _check(

@@ -26,6 +26,7 @@ class Opened:
     window_units: int
     whole: bool
     """Whether all of it is in memory, as a single unit."""
+    filter: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,8 @@ class Ranks:
         ------
         Conflict
             When they opened different versions.
+        InvalidArgument
+            When they have different filters.
         Unavailable
             When another rank could not open its own.
         """
@@ -104,6 +107,9 @@ def _common(found: list[Opened | str]) -> Opened:
     if len({each.content_hash for each in opened}) > 1:
         listed = ", ".join(f"rank {rank} has {each.uri}" for rank, each in enumerate(opened))
         raise Conflict(f"the ranks opened different versions ({listed}) - give all of them the URI of one version")
+    if len({each.filter for each in opened}) > 1:
+        listed = ", ".join(f"rank {rank} has {each.filter!r}" for rank, each in enumerate(opened))
+        raise InvalidArgument(f"the ranks have different filters ({listed}) - give all of them the same one, or none")
     # A rank that has everything in memory can follow the plan of one that has not.
     streamed = [each for each in opened if not each.whole]
     return min(streamed or opened, key=lambda each: each.window_units)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from alluxio_lance.client.epochs.chosen import Chosen
 from alluxio_lance.client.epochs.cursor import Cursor, resident_cursor, streamed_cursor
 from alluxio_lance.client.epochs.plan import EpochPlan
 from alluxio_lance.client.streamed import StreamedVersion
@@ -32,14 +33,16 @@ class Request:
     decode: Decode | None
     stream: bool | None
     window_units: int | None
+    filter: str | None = None
 
 
 class Source:
-    """An open version; picklable."""
+    """An open version, and which of its rows are read; picklable."""
 
-    def __init__(self, opened: Table | StreamedVersion, plan: Opened) -> None:
+    def __init__(self, opened: Table | StreamedVersion, plan: Opened, chosen: Chosen | None) -> None:
         self._opened = opened
         self.plan = plan
+        self.chosen = chosen
 
     @classmethod
     def open(cls, request: Request, *, wait: bool, on_progress: OnProgress | None) -> tuple[Source, Opened]:
@@ -52,14 +55,27 @@ class Source:
                 if request.stream is False:
                     raise
             else:
-                made = cls(table, _facts(table.layout, max(table.rows, 1), 1, whole=True))
-                return made, made.plan
+                return cls._chosen(request, table, max(table.rows, 1), 1)
         if request.stream is False:
             raise InvalidArgument("window_units says how to stream a version, and stream=False not to - give only one")
         streamed = StreamedVersion.open(*arguments, wait=wait, on_progress=on_progress)
         units = request.window_units or streamed.window_units
-        made = cls(streamed, _facts(streamed.layout, max(streamed.unit_rows, 1), units, whole=False))
-        return made, made.plan
+        return cls._chosen(request, streamed, max(streamed.unit_rows, 1), units)
+
+    @classmethod
+    def _chosen(
+        cls, request: Request, opened: Table | StreamedVersion, unit_rows: int, window_units: int
+    ) -> tuple[Source, Opened]:
+        """Have the filter evaluated on exactly what was opened."""
+        try:
+            chosen = None if request.filter is None else Chosen.of(opened, request.filter)
+        except BaseException:
+            opened.close()
+            raise
+        layout, whole = opened.layout, isinstance(opened, Table)
+        uri = f"alluxio://{layout.type}/{layout.name}@{layout.semver}"
+        plan = Opened(uri, layout.content_hash, unit_rows, window_units, whole, request.filter)
+        return cls(opened, plan, chosen), plan
 
     @property
     def whole(self) -> bool:
@@ -73,8 +89,13 @@ class Source:
 
     @property
     def rows(self) -> int:
-        """The number of rows."""
+        """The number of rows of the version."""
         return self._opened.layout.num_rows
+
+    @property
+    def places(self) -> int:
+        """The number of rows that an epoch has."""
+        return self.rows if self.chosen is None else len(self.chosen)
 
     @property
     def schema(self) -> pa.Schema:
@@ -106,8 +127,3 @@ class Source:
     def close(self) -> None:
         """Give the version back; a second call does nothing."""
         self._opened.close()
-
-
-def _facts(layout: Layout, unit_rows: int, window_units: int, *, whole: bool) -> Opened:
-    uri = f"alluxio://{layout.type}/{layout.name}@{layout.semver}"
-    return Opened(uri, layout.content_hash, unit_rows, window_units, whole)

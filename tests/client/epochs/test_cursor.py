@@ -9,6 +9,7 @@ import errno
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -16,10 +17,12 @@ import numpy as np
 import pytest
 
 from alluxio_lance.client.epochs import cursor as cursor_module
+from alluxio_lance.client.epochs.chosen import Chosen
 from alluxio_lance.client.epochs.cursor import Cursor, resident_cursor, streamed_cursor
 from alluxio_lance.client.epochs.plan import EpochPlan
 from alluxio_lance.client.epochs.share import Share
 from alluxio_lance.client.fixed import FixedColumn
+from alluxio_lance.client.views.numbers import RowNumbers
 from alluxio_lance.errors import NoSpace, Unavailable
 
 UNIT = 10
@@ -171,11 +174,12 @@ def test_no_window_is_taken_ahead_where_none_may_be_held():
     assert source.most == 1
 
 
-def test_a_window_that_is_not_read_yet_is_let_go_before_the_one_that_is(monkeypatch):
-    """Another reader may need its room, and this one may be the one that waits for that reader."""
+@pytest.mark.parametrize("patience", [None, 600])
+def test_a_window_that_is_not_read_yet_is_let_go_before_the_one_that_is(patience, monkeypatch):
+    """Another reader may need its room, and this one may be the one that waits for that reader: as in its own loop."""
     monkeypatch.setattr(cursor_module, "_PATIENCE_AHEAD", 0.001)
     source, gone = Source(95, spare=True), threading.Event()
-    cursor = streamed_cursor(plan(), source, patience=600)
+    cursor = streamed_cursor(plan(), source, patience=patience)
     cuts = batches(5)
     before = read_one(cursor, cuts[0])
     tables: Any = cursor._tables
@@ -185,8 +189,12 @@ def test_a_window_that_is_not_read_yet_is_let_go_before_the_one_that_is(monkeypa
     assert gone.wait(60)
     first = plan().windows[0]
     assert [held.numbers.size for held in source.held] == [first.rows]
-    # The thread goes on to watch the one that is held.
-    wait_until(lambda: isinstance(tables._impatient, threading.Timer) and tables._impatient.interval >= 500)
+    # The thread goes on to watch the one that is held, if that may not stay; and what was let go is asked for ahead.
+    if patience is None:
+        wait_until(lambda: tables._impatient is None)
+    else:
+        wait_until(lambda: isinstance(tables._impatient, threading.Timer) and tables._impatient.interval >= 500)
+    wait_until(lambda: source.hints == [plan().windows[1].units.tolist()])
     after = read(cursor, cuts[1:])
     assert [*before, *(row for batch in after for row in batch)] == in_order(plan())
     assert source.held == []
@@ -376,6 +384,41 @@ def test_in_memory_any_plan_can_be_followed(shuffle):
     found = read(resident_cursor(the_plan, Whole()), batches(7))  # type: ignore[arg-type]
     wanted = [the_plan.row_numbers(window, the_plan.order(window)) for window in the_plan.windows]
     assert [row for batch in found for row in batch] == np.concatenate(wanted).tolist()
+
+
+CHOSEN = [3, *range(20, 30), 41, 47, 90, 93, 94]
+"""Of the units 0, 2, 4 and the short last one."""
+
+
+@pytest.mark.parametrize("size", [1, 3, 16])
+@pytest.mark.parametrize("patience", [None, 0, 60])
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize("spare", [True, False])
+def test_chosen_rows_are_read_and_their_units_alone(size, patience, shuffle, spare):
+    """In windows that have nothing but units with some of them, whoever takes them; in memory the same rows."""
+
+    class Whole:
+        numbers = np.arange(95)
+
+    the_plan = replace(plan(shuffle=shuffle), chosen=Chosen("a filter", RowNumbers(np.array(CHOSEN))))
+    source, cuts = Source(95, spare=spare), batches(size, rows=len(CHOSEN))
+    found = [row for batch in read(streamed_cursor(the_plan, source, patience=patience), cuts) for row in batch]
+    assert found == in_order(the_plan)
+    assert sorted(found) == CHOSEN
+    assert {unit for units in source.opened + source.hints for unit in units} == {0, 2, 4, 9}
+    assert source.held == []
+    whole = read(resident_cursor(the_plan, Whole()), cuts)  # type: ignore[arg-type]
+    assert [row for batch in whole for row in batch] == found
+
+
+def test_nothing_chosen_is_nothing_to_read():
+    """No window is asked for."""
+    the_plan = replace(plan(), chosen=Chosen("a filter", RowNumbers(range(0))))
+    source = Source(95)
+    cursor = streamed_cursor(the_plan, source, patience=None)
+    assert the_plan.windows == ()
+    cursor.close()
+    assert (source.opened, source.hints, source.held) == ([], [], [])
 
 
 def test_a_disk_that_fails_is_told_and_not_met_by_touching_its_pages():

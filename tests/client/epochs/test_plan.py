@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from alluxio_lance.client.epochs.chosen import Chosen
 from alluxio_lance.client.epochs.permutation import permutation
 from alluxio_lance.client.epochs.plan import EpochPlan
+from alluxio_lance.client.views.numbers import RowNumbers
 
 HASH = "3f" * 32
 
@@ -27,6 +30,21 @@ def plans(draw: st.DrawFn) -> EpochPlan:
         seed=draw(st.integers(0, (1 << 63) - 1)),
         epoch=draw(st.integers(0, 5)),
     )
+
+
+@st.composite
+def filtered(draw: st.DrawFn) -> EpochPlan:
+    """Make plans of some of the rows: scattered, neighbours, whole units, none or all."""
+    plan = draw(plans())
+    some = st.lists(st.integers(0, max(plan.rows - 1, 0)), unique=True, max_size=plan.rows).map(sorted)
+    ends = st.tuples(st.integers(0, plan.rows), st.integers(0, plan.rows)).map(sorted)
+    rows = draw(st.one_of(some, ends.map(lambda both: list(range(*both)))))
+    return replace(plan, chosen=chosen(rows))
+
+
+def chosen(rows: list[int]) -> Chosen:
+    """Choose rows."""
+    return Chosen("a filter", RowNumbers(np.array(rows, np.int64)))
 
 
 def order_of(plan: EpochPlan) -> np.ndarray:
@@ -89,11 +107,85 @@ def philox(key: int, count: int) -> list[int]:
 @pytest.mark.parametrize("count", [1, 2, 7, 64, 1000])
 def test_permutations_are_those_of_the_documented_algorithm(count):
     """docs/streaming.md says enough to write it anew: this is a second one, in plain Python."""
-    digest = hashlib.sha256(b"alluxio-lance epoch plan 1\nkey\n5").digest()
-    bits = (count - 1).bit_length()
+    assert permutation(count, "key", 5).tolist() == permuted(count, "key", 5)
+
+
+def permuted(count: int, *key: int | str) -> list[int]:
+    """Permute numbers as docs/streaming.md says."""
+    digest = hashlib.sha256("\n".join(map(str, ("alluxio-lance epoch plan 1", *key))).encode()).digest()
+    bits = max(count - 1, 0).bit_length()
     words = philox(int.from_bytes(digest[:16], "little"), count)
-    keyed = sorted((word >> bits, number) for number, word in enumerate(words))
-    assert permutation(count, "key", 5).tolist() == [number for _, number in keyed]
+    return [number for _, number in sorted((word >> bits, number) for number, word in enumerate(words))]
+
+
+def documented(plan: EpochPlan, rows: list[int]) -> tuple[list[list[int]], list[int]]:
+    """Write the units of each window, and the order of some ascending rows, as docs/streaming.md says."""
+    key = (plan.content_hash, plan.seed, plan.epoch)
+    by_unit: dict[int, list[int]] = {}
+    for row in rows:
+        by_unit.setdefault(row // plan.unit_rows, []).append(row)
+    units = list(by_unit)
+    if plan.shuffle:
+        units = [units[place] for place in permuted(len(units), *key, "units")]
+    windows, order = [], []
+    count = -(-len(units) // plan.window_units)
+    for k in range(count):
+        dealt = units[k * len(units) // count : (k + 1) * len(units) // count]
+        dealt.sort(key=lambda unit: unit == (plan.rows - 1) // plan.unit_rows)
+        inside = [row for unit in dealt for row in by_unit[unit]]
+        windows.append(dealt)
+        order += [inside[place] for place in permuted(len(inside), *key, "window", k)] if plan.shuffle else inside
+    return windows, order
+
+
+@given(st.one_of(plans(), filtered()))
+def test_orders_are_those_of_the_documented_algorithm(plan):
+    """With chosen rows and without, in windows of units: all of it once more, in plain Python."""
+    rows = list(range(plan.rows)) if plan.chosen is None else plan.chosen.numbers.all().tolist()
+    windows, order = documented(plan, rows)
+    assert [window.units.tolist() for window in plan.windows] == windows
+    assert order_of(plan).tolist() == order
+    assert len(order) == plan.places == len(rows)
+
+
+@given(plans())
+def test_a_filter_that_chooses_all_changes_nothing(plan):
+    """The order is that without one, to the last row."""
+    everything = replace(plan, chosen=chosen(list(range(plan.rows))))
+    assert order_of(everything).tolist() == order_of(plan).tolist()
+    assert everything.places == plan.places
+    assert everything.window_rows == plan.window_rows
+
+
+@given(filtered())
+def test_chosen_rows_and_no_others_are_in_the_order(plan):
+    """Each once, in windows whose units all have some; without shuffle in the order of the table."""
+    wanted = plan.chosen.numbers.all().tolist()
+    order = order_of(plan).tolist()
+    assert sorted(order) == wanted
+    assert plan.shuffle or order == wanted
+    units = [unit for window in plan.windows for unit in window.units.tolist()]
+    assert sorted(units) == sorted({row // plan.unit_rows for row in wanted})
+    assert all(0 < window.rows <= plan.window_rows for window in plan.windows)
+
+
+@given(filtered())
+def test_places_among_chosen_rows_are_found(plan):
+    """Each place of the order is known to lie in its window, and those of a window are numbers within its units."""
+    wanted = [window.number for window in plan.windows for _ in range(window.rows)]
+    places = np.arange(plan.places)
+    assert (plan.windows_of(places).tolist() if plan.places else []) == wanted
+    for window in plan.windows:
+        within = plan.order(window)
+        assert len(within) == window.rows
+        assert 0 <= within.min() <= within.max() < len(window.units) * plan.unit_rows
+
+
+def test_the_order_of_chosen_rows_is_the_same_in_every_release():
+    """As without a filter: a saved state must find it again."""
+    rows = [0, 1, 4, 9, 10, 11, 13, 18, 19]
+    plan = EpochPlan(HASH, 20, 3, 2, shuffle=True, seed=8, epoch=2, chosen=chosen(rows))
+    assert order_of(plan).tolist() == [19, 18, 4, 11, 9, 10, 1, 13, 0]
 
 
 @pytest.mark.parametrize("change", [{"seed": 8}, {"epoch": 3}, {"content_hash": "00" * 32}])

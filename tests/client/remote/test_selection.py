@@ -16,6 +16,7 @@ import pytest
 from alluxio_lance.client.lease import Lease
 from alluxio_lance.client.manager import RemoteManager
 from alluxio_lance.client.selection import selected_rows
+from alluxio_lance.client.streamed import StreamedVersion
 from alluxio_lance.client.table import Table
 from alluxio_lance.errors import InvalidArgument, NotFound, Unavailable
 from alluxio_lance.sidecar.server import Sidecar
@@ -51,6 +52,18 @@ def test_rows_are_selected(opened, filter, rows):
     found = selected_rows(opened, filter)
     assert found.dtype == np.int64
     assert found.tolist() == list(rows)
+
+
+def test_rows_of_a_stream_are_selected(manager, sidecar):
+    """Its lease is one like any other; closed, that is said without asking."""
+    uri = manager.register_resource("datasets", "x", numbers(9000)).uri
+    with StreamedVersion.open(uri, ["id"], str(sidecar.address.run_folder)) as stream:
+        assert selected_rows(stream, "text = 's1' AND id < 9").tolist() == [1, 4, 7]
+        with pytest.raises(InvalidArgument, match="nope, which is no column"):
+            selected_rows(stream, "nope = 1")
+        stream.close()
+        with pytest.raises(Unavailable, match="was closed"):
+            selected_rows(stream, "id = 1")
 
 
 def test_a_wrong_filter_comes_home_as_such(opened):

@@ -46,6 +46,14 @@ def test_rows_are_given_back(rows):
         assert found.take(places).tolist() == list(rows)[::-1]
 
 
+@pytest.mark.parametrize("rows", [[], [5, 6, 7], [0, 3, 4, 90], [7], [2, 2**32 - 1], [2, 2**40]])
+def test_rows_below_bounds_are_counted(rows):
+    """Of ascending rows, however they are kept, and for bounds that lie far beyond them."""
+    bounds = np.array([0, 1, 3, 4, 7, 8, 91, 2**32 - 1, 2**32, 2**40, 2**41])
+    made = RowNumbers(np.array(rows, np.int64))
+    assert made.below(bounds).tolist() == [sum(row < bound for row in rows) for bound in bounds.tolist()]
+
+
 def test_neighbours_take_no_memory():
     """However they were given; others have 4 bytes where that is enough."""
     assert RowNumbers(np.arange(1000, 2000))._rows == range(1000, 2000)

@@ -230,6 +230,28 @@ def streaming() -> dict[str, Any]:
     return right
 
 
+def filtered() -> dict[str, Any]:
+    """Read chosen rows with workers of both start methods, from memory and by windows, and go on from a state."""
+    chosen = {"filter": "i8 = 3 OR f64 BETWEEN 4000 AND 5000"}
+    wanted, right = by_itself(3, **chosen), {}
+    right["rows"] = sorted(wanted[0]) == [row for row in range(9000) if row % 100 == 3 or 4000 <= row <= 5000]
+    for method in ("fork", "spawn"):
+        with opened(**chosen) as dataset:
+            loader = loading(dataset, multiprocessing_context=method, persistent_workers=True)
+            right[f"{method} epochs"] = [numbers(loader), numbers(islice(loader, 3))] == [wanted[0], wanted[1][:300]]
+            state = dataset.state_dict(batches=3)
+    with opened(**chosen, batch_size=77) as dataset:
+        dataset.load_state_dict(state)
+        loader = loading(dataset, multiprocessing_context="fork", persistent_workers=True)
+        right["state"] = [numbers(loader), numbers(loader)] == [wanted[1][300:], wanted[2]]
+    with opened(**chosen) as one, opened(**chosen) as two:
+        for dataset in (one, two):
+            dataset.load_state_dict({**dataset.state_dict(), **WINDOWS})
+        found = numbers(loading(one, multiprocessing_context="fork"))
+        right["windows"] = found == numbers(two) and found != wanted[0] and sorted(found) == sorted(wanted[0])
+    return right
+
+
 def ranks() -> dict[str, Any]:
     """Open as ranks of torch.distributed: they agree on the plan, and notice when they have different versions."""
     with tempfile.TemporaryDirectory() as folder:
@@ -250,6 +272,11 @@ def ranks() -> dict[str, Any]:
         "complete": sorted(set(steps)) == list(range(max(steps) + 1)),
         "few twice": len(steps) - len(set(steps)) < 2,
         "versions": all("different versions" in answer["versions"] for answer in (first, second)),
+        "chosen": [
+            row for pair in zip(first["chosen"], second["chosen"], strict=True) for batch in pair for row in batch
+        ]
+        == list(range(5000, 9000)),
+        "filters": all("different filters (rank 0 has 'f64 < 1'" in answer["filters"] for answer in (first, second)),
         "absent": "nowhere" in first["absent"] and "rank 0 could not open" in second["absent"],
     }
 
@@ -263,6 +290,12 @@ def rank_of_two(rank: int, folder: str, answers: Any) -> None:
         answer["units"] = [state["unit_rows"], state["window_units"]]
         answer["streamed"] = dataset.streamed
         answer["batches"] = [numbers([batch]) for batch in dataset]
+    with opened(stream=rank == 0, shuffle=False, filter="f64 >= 5000 AND f64 < 9000") as dataset:
+        answer["chosen"] = [numbers([batch]) for batch in dataset]
+    try:
+        opened(filter=f"f64 < {1 + rank}")
+    except AlluxioLanceError as error:
+        answer["filters"] = error.message
     for name, uri in (("versions", f"{URI}@{1 + rank}"), ("absent", URI if rank else "alluxio://datasets/nowhere")):
         try:
             IterableDataset(uri, columns=["f64"], address=ADDRESS)
@@ -311,7 +344,8 @@ class Calling:
 
 
 SCENES: dict[str, Callable[[], dict[str, Any]]] = {
-    scene.__name__: scene for scene in (epochs, turns, states, checkpoints, spawned, handing, streaming, ranks)
+    scene.__name__: scene
+    for scene in (epochs, turns, states, checkpoints, spawned, handing, streaming, filtered, ranks)
 }
 
 if __name__ in ("__main__", "__mp_main__"):
