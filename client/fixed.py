@@ -63,8 +63,10 @@ class FixedColumn:
             self._whole = mapping, self._shaped(memoryview(mapping), 0, self.rows)
         return self._whole
 
-    def view(self, start: int, stop: int) -> npt.NDArray[Any]:
+    def view(self, start: int, stop: int, *, populate: bool = False) -> npt.NDArray[Any]:
         """Rows ``start`` to ``stop`` without moving a byte, as a copy-on-write mapping; a copy if the kernel refuses.
+
+        With ``populate`` its page tables are filled now, with the errors of `FixedColumn.populate`.
 
         On segments of reserved huge pages (``Pages.HUGE``) the first write into a view takes a free huge page; where
         none is free the kernel ends the process with SIGBUS. Copy such a view before writing into it.
@@ -75,6 +77,8 @@ class FixedColumn:
             # Too many mappings (vm.max_map_count): slower, and right.
             self._counters.refused()
             return self.take(np.arange(start, stop, dtype=np.int64))
+        if populate:
+            mapping.populate()
         self._counters.viewed((stop - start) * self._row_bytes)
         return self._shaped(memoryview(mapping), offset, stop - start)
 

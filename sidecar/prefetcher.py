@@ -20,6 +20,7 @@ from alluxio_lance.errors import AlluxioLanceError, NoSpace, NotFound, Restoring
 from alluxio_lance.lifecycle.uri import ResourceName, parse_selector
 from alluxio_lance.sidecar.door import Announced
 from alluxio_lance.sidecar.feed import Feed
+from alluxio_lance.sidecar.models.planning import is_model_version
 from alluxio_lance.values import Event, Resource, State, Verb, Version
 
 __all__ = ["Followed", "Prefetcher", "Shelf"]
@@ -109,8 +110,8 @@ class Prefetcher:
     Parameters
     ----------
     load
-        Make active versions hot; otherwise they are announced as soon as the pointer moves, and loaded when somebody
-        opens them.
+        Make active versions hot, and announce them then, or when it turns out that they never fit and are read in
+        windows; otherwise they are announced as soon as the pointer moves, and loaded when somebody opens them.
     on_gone
         Told of each resource of which something was purged; may raise the catalog's errors, and is then told again.
     """
@@ -316,7 +317,13 @@ class Prefetcher:
             return  # the stop, or the pointer that moved on, cancelled the load: that is no failure
         again = _may_succeed_later(error)
         if isinstance(error, NoSpace) and not again:
-            _log.info("an active version does not fit and is left to be read window by window", uri=wish.version.uri)
+            if is_model_version(wish.version):
+                _log.warning("an active model does not fit", uri=wish.version.uri, error=error.message)
+            else:
+                _log.info("an active version does not fit and is left to be read window by window", uri=wish.version.uri)
+                # Whoever reads it so wants to know; nobody can do anything with a model that does not fit.
+                with self._changed:
+                    self._announce_if_active(wish.version)
             self._give_up(name, wish)
             return
         _log.warning("an active version could not be made hot", uri=wish.version.uri, error=error.message, again=again)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from itertools import pairwise
 from typing import Final
 
@@ -12,10 +13,12 @@ import numpy.typing as npt
 from alluxio_lance.client.arrow import ArrowColumn
 from alluxio_lance.client.columns import AnyColumn
 from alluxio_lance.client.fixed import FixedColumn
+from alluxio_lance.client.ondemand import OnDemand
+from alluxio_lance.client.streamed import StreamedVersion
 from alluxio_lance.client.table import Table
 from alluxio_lance.client.variable import VariableColumn
 from alluxio_lance.client.views.hashing import hash_bytes, hash_integers
-from alluxio_lance.errors import Conflict, InvalidArgument
+from alluxio_lance.errors import Conflict, InvalidArgument, NoSpace
 
 __all__ = ["hashed_keys"]
 
@@ -25,11 +28,15 @@ _WHOLE_NUMBERS: Final = "iubmM"
 """Kinds of numpy: integers, bools, durations and moments."""
 
 
-def hashed_keys(table: Table, rows: npt.NDArray[np.int64], key: str | None, seed: int) -> npt.NDArray[np.uint64]:
+def hashed_keys(
+    opened: Table | StreamedVersion, rows: npt.NDArray[np.int64], key: str | None, seed: int
+) -> npt.NDArray[np.uint64]:
     """Hash the keys of some rows of a version.
 
     Parameters
     ----------
+    opened
+        The version, in memory or streamed.
     key
         A column of integers, bools, moments, strings or bytes; one that was not opened is opened for as long as this
         takes. None: the row's number in the version.
@@ -43,12 +50,30 @@ def hashed_keys(table: Table, rows: npt.NDArray[np.int64], key: str | None, seed
     """
     if key is None:
         return _joined(hash_integers(some, seed) for some in _spans(rows))
-    if key in table.columns:
-        return _joined(_hashes(table.column(key), rows, table.layout.uri, seed))
-    with Table.open(table.layout.uri, [key], str(table.lease.address.run_folder)) as other:
-        if other.layout.content_hash != table.layout.content_hash:
-            raise Conflict(f"{table.layout.uri} was deleted and made anew meanwhile - open it again")
-        return _joined(_hashes(other.column(key), rows, table.layout.uri, seed))
+    layout = opened.layout
+    if isinstance(opened, Table) and key in opened.columns:
+        return _joined(_hashes(opened.column(key), rows, layout.uri, seed))
+    address = opened.lease.address if isinstance(opened, Table) else opened.address
+    try:
+        other: Table | OnDemand = Table.open(layout.uri, [key], str(address.run_folder))
+    except NoSpace:
+        other = OnDemand.open(layout.uri, [key], str(address.run_folder))
+    with closing(other):
+        if other.layout.content_hash != layout.content_hash:
+            raise Conflict(f"{layout.uri} was deleted and made anew meanwhile - open it again")
+        if isinstance(other, Table):
+            return _joined(_hashes(other.column(key), rows, layout.uri, seed))
+        return _on_demand(other, rows, key, seed)
+
+
+def _on_demand(opened: OnDemand, rows: npt.NDArray[np.int64], key: str, seed: int) -> npt.NDArray[np.uint64]:
+    found = np.empty(len(rows), np.uint64)
+
+    def take(table: Table, local: npt.NDArray[np.int64], places: npt.NDArray[np.int64]) -> None:
+        found[places] = _joined(_hashes(table.column(key), local, opened.layout.uri, seed))
+
+    opened.read(rows, take)
+    return found
 
 
 def _joined(parts: Iterator[npt.NDArray[np.uint64]]) -> npt.NDArray[np.uint64]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -18,16 +19,20 @@ from alluxio_lance.client.arenas import Arenas
 from alluxio_lance.client.counting import ReadStatistics
 from alluxio_lance.client.fixed import FixedColumn
 from alluxio_lance.client.generation import Generation
+from alluxio_lance.client.ondemand import OnDemand
 from alluxio_lance.client.selection import selected_rows
 from alluxio_lance.client.table import Table
 from alluxio_lance.client.views.numbers import RowNumbers
 from alluxio_lance.client.watching import OnChange, Watch
-from alluxio_lance.errors import Conflict, InvalidArgument, Unavailable
+from alluxio_lance.errors import Conflict, InvalidArgument, NoSpace, Unavailable
 from alluxio_lance.frameworks.torch.decoding import Decode
+from alluxio_lance.frameworks.torch.ondemand import OnDemandReader
+from alluxio_lance.frameworks.torch.ondemand_warning import on_demand
 from alluxio_lance.frameworks.torch.reader import Reader
 from alluxio_lance.frameworks.torch.rows import BatchTransform, Rows
 from alluxio_lance.frameworks.torch.tensors import to_tensor
 from alluxio_lance.frameworks.torch.views import View
+from alluxio_lance.frameworks.torch.views_reader import AnyReader
 from alluxio_lance.manager import OnProgress
 
 __all__ = ["AlluxioDataset"]
@@ -41,7 +46,7 @@ class AlluxioDataset(TorchDataset[Any]):
     A sample is a dict. Columns of fixed width are tensors, strings ``str`` or ``bytes``, lists of numbers 1-D tensors;
     docs/types.md has the whole table. The plain ``DataLoader`` reads each batch with one gather per column; contiguous
     batches in the main process are views and move no byte. What it hands out may be written into: the dataset never
-    changes.
+    changes. A version that does not fit into memory is read on demand.
 
     Works with any number of workers and any start method. Workers import neither gRPC nor Lance.
 
@@ -69,6 +74,10 @@ class AlluxioDataset(TorchDataset[Any]):
         ``"image"`` makes the pictures of all binary columns ``uint8 [3, height, width]`` (RGB), ``{"photo": "image"}``
         those of one column: JPEG, PNG, GIF (its first picture) and WebP, by torchvision if it is there, else by Pillow.
         Pictures of one size are stacked in a batch, others stay a list: resize them in ``transform``.
+    stream
+        None: in memory if it fits into the sidecar's budget, else read on demand, with a warning. False refuses that.
+        True reads on demand in any case: a row that is not in memory loads a range of rows around it, some 8 MiB.
+        docs/streaming.md says what that costs, and when `IterableDataset` is the better choice.
     wait
         When the version was archived: wait until it is back, instead of raising.
     on_progress
@@ -80,8 +89,10 @@ class AlluxioDataset(TorchDataset[Any]):
         When no sidecar answers.
     Restoring
         When the version was archived and ``wait`` is off: it is under way, ``details["progress"]`` says how far.
-    NotFound, NotActive, InvalidURI, NoSpace
+    NotFound, NotActive, InvalidURI
         What the sidecar says to the URI.
+    NoSpace
+        When it does not fit into the budget and ``stream`` is False, or when not even a range of it does.
     InvalidArgument
         When ``fill_null``, ``filter`` or ``decode`` does not fit.
     """
@@ -97,6 +108,7 @@ class AlluxioDataset(TorchDataset[Any]):
         filter: str | None = None,
         decode: Decode | None = None,
         batch_transform: BatchTransform | None = None,
+        stream: bool | None = None,
         wait: bool = False,
         on_progress: OnProgress | None = None,
     ) -> None:
@@ -108,20 +120,43 @@ class AlluxioDataset(TorchDataset[Any]):
         self._decode = decode
         self.transform = transform
         self.batch_transform = batch_transform
+        self._stream = stream
         self._arenas = Arenas()
-        self._reader = self._open(wait=wait, on_progress=on_progress)
+        self._reader, shortage = self._open(wait=wait, on_progress=on_progress)
+        if shortage is not None:
+            try:
+                warnings.warn(on_demand(self._reader.table, shortage), UserWarning, stacklevel=2)
+            except UserWarning:
+                # Who makes errors of warnings has no dataset to close.
+                self._reader.table.close()
+                raise
         self._generation = Generation()
         self._born = self._generation.number
         self._watches: list[Watch] = []
 
-    def _open(self, *, wait: bool = False, on_progress: OnProgress | None = None) -> Reader:
-        table = Table.open(self._uri, self._names, self._address, wait=wait, on_progress=on_progress)
+    def _open(self, *, wait: bool = False, on_progress: OnProgress | None = None) -> tuple[AnyReader, NoSpace | None]:
+        """Open it as asked; where it is read on demand since it does not fit, with what the sidecar said to that."""
+        opened, shortage = self._opened(wait=wait, on_progress=on_progress)
         try:
-            chosen = None if self._filter is None else RowNumbers(selected_rows(table, self._filter))
-            return Reader(table, self._fill_null, chosen, self._decode)
+            version = opened if isinstance(opened, Table) else opened.version
+            chosen = None if self._filter is None else RowNumbers(selected_rows(version, self._filter))
+            if isinstance(opened, Table):
+                return Reader(opened, self._fill_null, chosen, self._decode), None
+            return OnDemandReader(opened, self._fill_null, chosen, self._decode), shortage
         except BaseException:
-            table.close()
+            opened.close()
             raise
+
+    def _opened(self, *, wait: bool, on_progress: OnProgress | None) -> tuple[Table | OnDemand, NoSpace | None]:
+        shortage = None
+        if self._stream is not True:
+            try:
+                return Table.open(self._uri, self._names, self._address, wait=wait, on_progress=on_progress), None
+            except NoSpace as error:
+                if self._stream is False:
+                    raise
+                shortage = error
+        return OnDemand.open(self._uri, self._names, self._address, wait=wait, on_progress=on_progress), shortage
 
     # -- rows ------------------------------------------------------------------------------------------------------
 
@@ -141,7 +176,7 @@ class AlluxioDataset(TorchDataset[Any]):
         if self.transform is not None:
             if self.batch_transform is not None:
                 raise InvalidArgument("transform makes samples of its own, which batch_transform cannot see - give one")
-            return [self.transform(reader.sample(row)) for row in reader.choose(indices).indices.tolist()]
+            return [self.transform(sample) for sample in reader.samples(reader.choose(indices).indices)]
         return Rows(reader, reader.choose(indices), self._arenas, self.batch_transform)
 
     def batch(self, indices: Sequence[int] | npt.NDArray[Any] | range) -> dict[str, Any]:
@@ -163,9 +198,12 @@ class AlluxioDataset(TorchDataset[Any]):
             When there is no such column.
         InvalidArgument
             When its rows do not all have the same size.
+        NoSpace
+            When the dataset is read on demand: `batch` reads a part.
         """
-        column = self._fixed(name)
-        return to_tensor(self._live().values(name, column), column.element)
+        reader = self._whole(name)
+        column = self._fixed(reader, name)
+        return to_tensor(reader.values(name, column), column.element)
 
     def numpy(self, name: str) -> npt.NDArray[Any]:
         """All rows of a column as one read-only array ``[N, *shape]``, shared with every process of the node.
@@ -173,10 +211,10 @@ class AlluxioDataset(TorchDataset[Any]):
         bfloat16, which numpy lacks, comes as the ``uint16`` of its bits. With a ``filter`` it is a copy of the rows that
         it chooses. Errors as in `tensor`.
         """
-        array = self._fixed(name).array
-        chosen = self._live().chosen
-        if chosen is not None:
-            array = array[chosen.all()]
+        reader = self._whole(name)
+        array = self._fixed(reader, name).array
+        if reader.chosen is not None:
+            array = array[reader.chosen.all()]
             array.flags.writeable = False
         return array
 
@@ -187,20 +225,29 @@ class AlluxioDataset(TorchDataset[Any]):
         ------
         NotFound
             When there is no such column.
+        NoSpace
+            When the dataset is read on demand.
         """
-        reader = self._live()
+        reader = self._whole(name)
         present = reader.table.column(name).present()
         return torch.from_numpy(present if reader.chosen is None else present[reader.chosen.all()])
 
-    def _fixed(self, name: str) -> FixedColumn:
-        column = self._live().table.column(name)
+    def _whole(self, name: str) -> Reader:
+        """Say what reads a column as a whole."""
+        reader = self._live()
+        if isinstance(reader, OnDemandReader):
+            reader.table.column(name)
+        return reader
+
+    def _fixed(self, reader: Reader, name: str) -> FixedColumn:
+        column = reader.table.column(name)
         if not isinstance(column, FixedColumn):
             raise InvalidArgument(
                 f"column {name!r} of {self.uri} has rows of different sizes and is no single tensor - read it by rows"
             )
         return column
 
-    def _live(self) -> Reader:
+    def _live(self) -> AnyReader:
         if self._born != self._generation.number:
             raise Conflict(
                 f"{self._uri} was refreshed in process {self._generation.owner} while this process ({os.getpid()}) still "
@@ -264,6 +311,11 @@ class AlluxioDataset(TorchDataset[Any]):
         """The Arrow types of the columns, as they were registered."""
         return self._reader.table.schema
 
+    @property
+    def streamed(self) -> bool:
+        """Whether it is read on demand; otherwise all of it is in memory."""
+        return isinstance(self._reader, OnDemandReader)
+
     def statistics(self) -> ReadStatistics:
         """Count what was mapped and what was moved in this process since the version was opened."""
         return self._reader.table.statistics()
@@ -273,7 +325,8 @@ class AlluxioDataset(TorchDataset[Any]):
     def refresh(self) -> bool:
         """Move to the version that the URI means now; call it between epochs.
 
-        Nothing else ever changes the version. Workers that are still running keep the old one and raise `Conflict` at
+        Nothing else ever changes the version. Where ``stream`` leaves it open, whether it is read on demand is decided
+        anew, by whether it fits. Workers that are still running keep the old one and raise `Conflict` at
         their next batch, so that no epoch mixes versions; a DataLoader with ``persistent_workers=True`` must be made
         anew. After a restart of the sidecar this also takes a new lease.
 
@@ -291,7 +344,7 @@ class AlluxioDataset(TorchDataset[Any]):
         """
         if get_worker_info() is not None:
             raise InvalidArgument("refresh() was called in a worker of a DataLoader - call it in the main process")
-        fresh = self._open()
+        fresh, shortage = self._open()
         old, self._reader = self._reader, fresh
         changed = (fresh.table.layout.version, fresh.table.layout.content_hash) != (
             old.table.layout.version,
@@ -300,6 +353,8 @@ class AlluxioDataset(TorchDataset[Any]):
         old.table.close()
         if changed:
             self._outdate_copies()
+        if shortage is not None and isinstance(old, Reader):
+            warnings.warn(on_demand(fresh.table, shortage), UserWarning, stacklevel=2)
         return changed
 
     def _outdate_copies(self) -> None:
@@ -312,7 +367,7 @@ class AlluxioDataset(TorchDataset[Any]):
         self._born = self._generation.number
 
     def on_change(self, callback: OnChange) -> Watch:
-        """Call back, in a thread, whenever another version becomes the active one and is hot.
+        """Call back, in a thread, whenever another version becomes the active one and is hot, or turns out not to fit.
 
         The callback gets an object with ``semver`` and ``version`` (both None when no version is active any more). It
         should set a flag and leave `refresh` to the training loop. When another version is active already the first
@@ -323,8 +378,9 @@ class AlluxioDataset(TorchDataset[Any]):
         Unavailable
             When no sidecar answers.
         """
-        table = self._live().table
-        watch = Watch(table.lease.address, table.layout.type, table.layout.name, table.layout.version, callback)
+        reader = self._live()
+        layout = reader.table.layout
+        watch = Watch(reader.address, layout.type, layout.name, layout.version, callback)
         self._watches.append(watch)
         return watch
 
@@ -347,7 +403,7 @@ class AlluxioDataset(TorchDataset[Any]):
         self.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        if self._reader.table.lease.closed:
+        if self._reader.closed:
             raise Unavailable(f"{self._uri} was closed - open it again", what="lease")
         return {**self.__dict__, "_watches": []}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import get_worker_info
 
+from alluxio_lance.address import Address
 from alluxio_lance.client.arrow import ArrowColumn
 from alluxio_lance.client.columns import AnyColumn
 from alluxio_lance.client.filling import prepare_fill
@@ -22,10 +23,13 @@ from alluxio_lance.frameworks.torch.decoding import Decode, decoders, stacked
 from alluxio_lance.frameworks.torch.tensors import shared_room, slot_room, to_tensor
 from alluxio_lance.sidecar._shm import Slot
 
-__all__ = ["Reader"]
+__all__ = ["Reader", "TakeRows"]
 
 _ALIGNED: Final = 64
 """Columns in a slot begin on a line of the processor's cache."""
+
+TakeRows = Callable[["Reader", Selection, npt.NDArray[np.int64]], None]
+"""Takes rows: what reads them, which ones they are for it, and which of those asked for."""
 
 
 class Reader:
@@ -65,6 +69,21 @@ class Reader:
         self._uri = table.layout.uri
 
     @property
+    def opened(self) -> Table:
+        """The version, for those who only ask about it."""
+        return self.table
+
+    @property
+    def address(self) -> Address:
+        """Where the sidecar is."""
+        return self.table.lease.address
+
+    @property
+    def closed(self) -> bool:
+        """Whether the version was closed."""
+        return self.table.lease.closed
+
+    @property
     def decoded(self) -> list[str]:
         """The columns whose pictures are decoded."""
         return sorted(self._pictures)
@@ -77,6 +96,14 @@ class Reader:
     def sample(self, index: int) -> dict[str, Any]:
         """One row of the version; `IndexError` when there is none."""
         return {name: self._value(name, column, index) for name, column in self.table.columns.items()}
+
+    def samples(self, rows: npt.NDArray[np.int64]) -> Iterator[dict[str, Any]]:
+        """Rows of the version one by one, each read when it is its turn."""
+        return (self.sample(row) for row in rows.tolist())
+
+    def each(self, selection: Selection, take: TakeRows) -> None:
+        """Hand out rows of the version part by part: all are one."""
+        take(self, selection, np.arange(len(selection)))
 
     def gathered(self, indices: Sequence[int] | npt.NDArray[Any] | range) -> dict[str, torch.Tensor] | None:
         """Rows as a batch, where one gather for each column is all there is to do; None where it is not.

@@ -7,9 +7,10 @@ function of the user's own sees an ordinary sequence of dicts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol, overload
 
+import numpy as np
 import numpy.typing as npt
 from torch.utils.data import get_worker_info
 from torch.utils.data._utils.collate import collate, default_collate_fn_map
@@ -18,6 +19,7 @@ from alluxio_lance.client.arenas import Arenas
 from alluxio_lance.client.columns import AnyColumn
 from alluxio_lance.client.filling import missing
 from alluxio_lance.client.fixed import FixedColumn
+from alluxio_lance.client.ondemand import OnDemand
 from alluxio_lance.client.selecting import Selection
 from alluxio_lance.client.table import Table
 from alluxio_lance.frameworks.torch.decoding import stacked
@@ -33,7 +35,7 @@ class ReadsRows(Protocol):
     """What reads rows: of one version, or of several as if they were one."""
 
     @property
-    def table(self) -> Table:
+    def table(self) -> Table | OnDemand:
         """The version, or the first of them: all have the same columns."""
         ...
 
@@ -43,6 +45,10 @@ class ReadsRows(Protocol):
 
     def sample(self, index: int) -> dict[str, Any]:
         """Read one row."""
+        ...
+
+    def samples(self, rows: npt.NDArray[np.int64]) -> Iterable[dict[str, Any]]:
+        """Read rows, each on its own."""
         ...
 
     def batch(self, selection: Selection) -> dict[str, Any]:
@@ -95,6 +101,10 @@ class Rows(Sequence[Row]):
             part = self._reader.select(self._selection.indices[place])
             return Rows(self._reader, part, self._arenas, self._batch_transform)
         return Row(self._reader.sample(int(self._selection.indices[place])), self._reader)
+
+    def __iter__(self) -> Iterator[Row]:
+        # Not place by place: what is read on demand is then asked for once.
+        return (Row(sample, self._reader) for sample in self._reader.samples(self._selection.indices))
 
     def batch(self) -> Any:
         """All of them as one batch, transformed; in a worker of a DataLoader it lies in the arena of its parent."""

@@ -89,18 +89,23 @@ class View(TorchDataset[Any]):
         place = Selection.of([operator.index(index)], len(self)).indices
         reader = self._live()
         row = int(self._rows.take(place)[0])
-        sample = reader.sample(row)
-        transform = self._sources[reader.joined.find(row)[0]].transform
-        return sample if transform is None else transform(sample)
+        return self._transformed(reader, row, reader.sample(row))
 
     def __getitems__(self, indices: Sequence[int]) -> Sequence[Any]:
         """Read what a DataLoader's batch sampler asks for."""
         if any(source.transform is not None for source in self._sources):
             if self.batch_transform is not None:
                 raise InvalidArgument("transform makes samples of its own, which batch_transform cannot see - give one")
-            return [self[index] for index in indices]
+            reader = self._live()
+            rows = self._select(reader, indices).indices
+            samples = zip(rows.tolist(), reader.samples(rows), strict=True)
+            return [self._transformed(reader, row, sample) for row, sample in samples]
         reader = self._live()
         return Rows(reader, self._select(reader, indices), self._arenas, self.batch_transform)
+
+    def _transformed(self, reader: JoinedReader, row: int, sample: dict[str, Any]) -> Any:
+        transform = self._sources[reader.joined.find(row)[0]].transform
+        return sample if transform is None else transform(sample)
 
     def batch(self, indices: Sequence[int] | npt.NDArray[Any] | range) -> dict[str, Any]:
         """Read rows as one batch, without a DataLoader and without ``transform``."""
@@ -119,6 +124,8 @@ class View(TorchDataset[Any]):
             When there is no such column.
         InvalidArgument
             When its rows do not all have the same size.
+        NoSpace
+            When a dataset under it is read on demand.
         """
         reader = self._live()
         if not isinstance(reader.table.column(name), FixedColumn):
@@ -128,7 +135,7 @@ class View(TorchDataset[Any]):
         return reader.tensor(name, reader.select(self._rows.all()))
 
     def valid(self, name: str) -> torch.Tensor:
-        """Which rows of a column are not null, a bool tensor ``[N]``. `NotFound` when there is no such column."""
+        """Which rows of a column are not null, a bool tensor ``[N]``; errors as in `tensor`, of any kind of column."""
         reader = self._live()
         return reader.valid(name, reader.select(self._rows.all()))
 
@@ -195,7 +202,7 @@ class View(TorchDataset[Any]):
         masks = []
         for source in reader.readers:
             mask = np.zeros(source.table.rows, np.bool_)
-            mask[selected_rows(source.table, filter)] = True
+            mask[selected_rows(source.opened, filter)] = True
             masks.append(mask)
         keep = np.zeros(len(self), np.bool_)
         for part in reader.joined.cut(self._rows.all()):
@@ -229,7 +236,7 @@ class View(TorchDataset[Any]):
         parts = np.empty(len(self), np.uint8)
         for part in reader.joined.cut(self._rows.all()):
             source = reader.readers[part.source]
-            hashes = hashed_keys(source.table, source.choose(part.rows).indices, key, seed)
+            hashes = hashed_keys(source.opened, source.choose(part.rows).indices, key, seed)
             parts[part.places] = parts_of(hashes, ends)
         return {name: self._showing(np.flatnonzero(parts == number)) for number, name in enumerate(fractions)}
 

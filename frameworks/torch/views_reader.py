@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from alluxio_lance.client.fixed import FixedColumn
+from alluxio_lance.client.ondemand import OnDemand
 from alluxio_lance.client.selecting import Selection
 from alluxio_lance.client.table import Table
 from alluxio_lance.client.views.joining import Joined, Part
 from alluxio_lance.frameworks.torch.decoding import stacked
+from alluxio_lance.frameworks.torch.ondemand import OnDemandReader
+from alluxio_lance.frameworks.torch.ondemand_batches import PartedBatch, fill_places
 from alluxio_lance.frameworks.torch.reader import Reader
 from alluxio_lance.frameworks.torch.tensors import to_tensor
 from alluxio_lance.sidecar._shm import Slot
 
-__all__ = ["JoinedReader"]
+__all__ = ["AnyReader", "JoinedReader"]
 
-_WIDE: Final = 64 << 10
-"""Bytes of a row from which on a call for each row costs less than moving the row twice."""
+AnyReader = Reader | OnDemandReader
 
 
 class JoinedReader:
@@ -33,12 +35,13 @@ class JoinedReader:
         Theirs; all have the same columns, and the first says in which order.
     """
 
-    def __init__(self, readers: Sequence[Reader]) -> None:
+    def __init__(self, readers: Sequence[AnyReader]) -> None:
         self.readers: Final = tuple(readers)
         self.joined: Final = Joined([reader.rows for reader in readers])
+        self._on_demand = any(isinstance(reader, OnDemandReader) for reader in readers)
 
     @property
-    def table(self) -> Table:
+    def table(self) -> Table | OnDemand:
         """The first one."""
         return self.readers[0].table
 
@@ -52,6 +55,16 @@ class JoinedReader:
         reader = self.readers[source]
         found = reader.sample(reader.choose([row]).start)
         return {name: found[name] for name in self.table.columns}
+
+    def samples(self, rows: npt.NDArray[np.int64]) -> Iterable[dict[str, Any]]:
+        """Rows one by one; where some are read on demand all are read now."""
+        if not self._on_demand:
+            return (self.sample(row) for row in rows.tolist())
+        found: list[dict[str, Any]] = [{}] * len(rows)
+        for reader, chosen, part in self._parts(Selection(rows, contiguous=False)):
+            for place, sample in zip(part.places.tolist(), reader.samples(chosen.indices), strict=True):
+                found[place] = {name: sample[name] for name in self.table.columns}
+        return found
 
     def batch(self, selection: Selection) -> dict[str, Any]:
         """Rows as one tensor per column of fixed width, one list per other column."""
@@ -67,27 +80,37 @@ class JoinedReader:
 
     def tensor(self, name: str, selection: Selection) -> torch.Tensor:
         """Rows of a column of fixed width; nulls are left as they lie there, unless something stands in for them."""
-        parts = self._parts(selection)
+        parts = self._in_memory(name, selection)
         values = [reader.values(name, _fixed(reader, name), chosen) for reader, chosen, _ in parts]
-        element = _fixed(self.readers[0], name).element
+        column = self.table.column(name)
+        assert isinstance(column, FixedColumn)
         if len(parts) == 1:
-            return to_tensor(values[0], element)
-        room = _fixed(self.readers[0], name).room(len(selection))
+            return to_tensor(values[0], column.element)
+        room = column.room(len(selection))
         for (_, _, part), some in zip(parts, values, strict=True):
             room[part.places] = some
-        return to_tensor(room, element)
+        return to_tensor(room, column.element)
 
     def valid(self, name: str, selection: Selection) -> torch.Tensor:
         """Which rows of a column are not null."""
         present = np.empty(len(selection), np.bool_)
-        for reader, chosen, part in self._parts(selection):
+        for reader, chosen, part in self._in_memory(name, selection):
             present[part.places] = reader.table.column(name).present()[chosen.indices]
         return torch.from_numpy(present)
 
-    def _parts(self, selection: Selection) -> list[tuple[Reader, Selection, Part]]:
+    def _parts(self, selection: Selection) -> list[tuple[AnyReader, Selection, Part]]:
         """The rows by dataset, as rows of its version."""
         parts = self.joined.cut(selection.indices)
         return [(self.readers[part.source], self.readers[part.source].choose(part.rows), part) for part in parts]
+
+    def _in_memory(self, name: str, selection: Selection) -> list[tuple[Reader, Selection, Part]]:
+        """The same, where a column as a whole is asked for: `NoSpace` when it is not in memory."""
+        found = []
+        for reader, chosen, part in self._parts(selection):
+            if isinstance(reader, OnDemandReader):
+                reader.table.column(name)
+            found.append((reader, chosen, part))
+        return found
 
     def _batch(self, selection: Selection, slot: Slot | None) -> dict[str, Any]:
         parts = self._parts(selection)
@@ -96,35 +119,40 @@ class JoinedReader:
             found = reader.batch(chosen) if slot is None else reader.batch_in(slot, chosen)
             return {name: found[name] for name in self.table.columns}
         rooms = self.readers[0].rooms(len(selection), slot)
+        if self._on_demand:
+            return self._parted(PartedBatch(len(selection), rooms), parts)
+        resident = cast("list[tuple[Reader, Selection, Part]]", parts)
         batch: dict[str, Any] = {}
         for name in self.table.columns:
             if name in rooms:
                 tensor, room = rooms[name]
-                _fill(name, room, parts)
+                for reader, chosen, part in resident:
+                    fill_places(reader, name, chosen, room, part.places)
                 batch[name] = tensor
             else:
-                batch[name] = stacked(_listed(name, len(selection), parts))
+                batch[name] = stacked(_listed(name, len(selection), resident))
         return batch
+
+    def _parted(self, batch: PartedBatch, parts: Sequence[tuple[AnyReader, Selection, Part]]) -> dict[str, Any]:
+        """Fill a batch dataset by dataset and not column by column: no window is held while another one is waited for."""
+        for reader, chosen, part in parts:
+
+            def add(
+                reading: Reader,
+                rows: Selection,
+                places: npt.NDArray[np.int64],
+                where: npt.NDArray[np.int64] = part.places,
+            ) -> None:
+                batch.add(reading, rows, where[places])
+
+            reader.each(chosen, add)
+        return batch.columns(self.table.columns)
 
 
 def _fixed(reader: Reader, name: str) -> FixedColumn:
     column = reader.table.column(name)
     assert isinstance(column, FixedColumn)
     return column
-
-
-def _fill(name: str, room: npt.NDArray[Any], parts: Sequence[tuple[Reader, Selection, Part]]) -> None:
-    for reader, chosen, part in parts:
-        column = _fixed(reader, name)
-        first = int(part.places[0])
-        if int(part.places[-1]) - first == len(part.places) - 1:
-            reader.fixed(name, column, chosen, room[first : first + len(part.places)])
-        elif column.element.row_bytes >= _WIDE:
-            for place, row in zip(part.places.tolist(), chosen.indices[:, None], strict=True):
-                reader.fixed(name, column, Selection(row, contiguous=True), room[place : place + 1])
-        else:
-            # The gather fills neighbours only: these rows go to their places in a second step.
-            room[part.places] = reader.fixed(name, column, chosen)
 
 
 def _listed(name: str, count: int, parts: Sequence[tuple[Reader, Selection, Part]]) -> list[Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from alluxio_lance.errors import Conflict
-from alluxio_lance.frameworks.torch.reader import Reader
+from alluxio_lance.frameworks.torch.views_reader import AnyReader
 
 if TYPE_CHECKING:
     from alluxio_lance.frameworks.torch.dataset import AlluxioDataset
@@ -42,7 +42,7 @@ class Source:
         """The columns whose pictures are decoded."""
         return self.dataset._live().decoded  # noqa: SLF001 - a view is a part of its dataset
 
-    def reader(self) -> Reader:
+    def reader(self) -> AnyReader:
         """Return what reads it.
 
         Raises

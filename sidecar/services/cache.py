@@ -112,7 +112,8 @@ class Cache(CacheServicer):
             if not windows.could_stream(version, columns):
                 raise
             raise NoSpace(
-                f"{error.message}, or read it window by window with alluxio.torch.IterableDataset", **error.details
+                f"{error.message}, or read it window by window: alluxio.torch.IterableDataset, alluxio.tf.Dataset",
+                **error.details,
             ) from error
 
     def _reserved(self, manager: LocalManager, uri: str, peer: Peer) -> tuple[Version, str]:

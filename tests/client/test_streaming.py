@@ -352,7 +352,9 @@ def test_the_lease_keeps_the_version(streaming):
 def test_the_way_out_of_no_space(streaming):
     """Who opens the version as a whole is told how it can be read."""
     node, uri = streaming
-    with pytest.raises(NoSpace, match=r"read it window by window with alluxio\.torch\.IterableDataset"):
+    with pytest.raises(
+        NoSpace, match=r"read it window by window: alluxio\.torch\.IterableDataset, alluxio\.tf\.Dataset"
+    ):
         Table.open(uri, address=node.at)
 
 

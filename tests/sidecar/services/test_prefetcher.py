@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import pyarrow as pa
 import pytest
 
 from alluxio_lance.errors import Corrupt, NoSpace, NotFound, Unavailable
@@ -15,6 +16,7 @@ from alluxio_lance.values import Event, Kind, Resource, State, Verb, Version
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 NAME = ("datasets", "a")
+SCHEMA = bytes(pa.schema([pa.field("x", pa.int32())]).serialize())
 
 
 def version(number, state=State.ACTIVE):
@@ -29,7 +31,7 @@ def version(number, state=State.ACTIVE):
         location="datasets/a.lance",
         num_rows=1,
         num_bytes=4,
-        schema=b"",
+        schema=SCHEMA,
         created_at=NOW,
         created_by="me@here",
         operation="0" * 32,
@@ -281,8 +283,9 @@ def test_a_load_that_may_succeed_later_is_tried_again(directed, error):
     [NoSpace("too large", budget=10, need=11), Corrupt("wrong rows"), RuntimeError("a fault")],
     ids=["too large", "corrupt", "fault"],
 )
-def test_a_load_that_never_succeeds_is_not_tried_again(directed, error):
+def test_a_load_that_never_succeeds_is_not_tried_again(directed, error, monkeypatch):
     """It is not announced; until something was, the answer is where the pointer stands. The next version is loaded."""
+    monkeypatch.setattr(module, "is_model_version", lambda _: True)
     directed.active = 1
     directed.load_failures = [error]
     with following(directed) as prefetcher:
@@ -300,6 +303,18 @@ def test_a_load_that_never_succeeds_is_not_tried_again(directed, error):
         prefetcher.opened(version(3))
         directed.wait("announced", "1.3.0", 3)
     assert directed.log.count(("announced", "1.2.0", 2)) == 1
+
+
+def test_a_dataset_that_is_too_large_is_announced(directed):
+    """It is read in windows; it is not loaded, nor tried again."""
+    directed.active = 1
+    with following(directed):
+        directed.wait("announced", "1.1.0", 1)
+        directed.load_failures = [NoSpace("too large", budget=10, need=11)]
+        directed.move(2)
+        directed.wait("announced", "1.2.0", 2)
+    assert ("loaded", 2) not in directed.log
+    assert directed.log.count(("failed", 2)) == 1
 
 
 def test_a_pointer_that_moves_on_ends_the_attempts_for_the_old_version(directed, monkeypatch):
