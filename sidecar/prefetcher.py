@@ -320,7 +320,9 @@ class Prefetcher:
             if is_model_version(wish.version):
                 _log.warning("an active model does not fit", uri=wish.version.uri, error=error.message)
             else:
-                _log.info("an active version does not fit and is left to be read window by window", uri=wish.version.uri)
+                _log.info(
+                    "an active version does not fit and is left to be read window by window", uri=wish.version.uri
+                )
                 # Whoever reads it so wants to know; nobody can do anything with a model that does not fit.
                 with self._changed:
                     self._announce_if_active(wish.version)

@@ -22,7 +22,8 @@ _SIZES: Final = (64, 1024, 12_288, 150_528)
 """Bytes of a row: a short vector, an embedding, an image of 64 x 64, an image of 224 x 224."""
 _BATCH: Final = 256
 _LIMIT: Final = "memcpy"
-_WAYS: Final = ("alluxio-lance, in order", "alluxio-lance, shuffled", "torch.index_select", "np.take", _LIMIT)
+_OUT: Final = "alluxio-lance, shuffled, out="
+_WAYS: Final = ("alluxio-lance, in order", "alluxio-lance, shuffled", _OUT, "torch.index_select", "np.take", _LIMIT)
 
 
 def measure(setting: Setting) -> Found:
@@ -58,6 +59,7 @@ def measure(setting: Setting) -> Found:
                 "alluxio-lance moves no byte: its rate is that of making views."
             ),
             "index_select and take have the same bytes in ordinary memory of their own process, and make new batches.",
+            "With out= alluxio-lance writes each batch over the one before, as memcpy does.",
             "One process per size, all ways in it in turn: a way can profit from what another one left in the caches.",
         ),
         measurements={str(size): each.numbers for size, each in rounds.items()},
@@ -70,9 +72,11 @@ def probe(task: Mapping[str, Any]) -> dict[str, dict[str, list[float]]]:
     with Dataset(uri_of(f"rows-{task['size']}"), columns=["data"]) as dataset:
         here = dataset.numpy("data").copy()
         tensor, into = torch.from_numpy(here), np.empty((_BATCH, task["size"]), np.uint8)
+        batch = dataset.batch(list(range(_BATCH)), out={"data": torch.empty((_BATCH, task["size"]), dtype=torch.uint8)})
         steps: dict[str, Callable[[Any], object]] = {
             "alluxio-lance, in order": dataset.batch,
             "alluxio-lance, shuffled": dataset.batch,
+            _OUT: lambda rows: dataset.batch(rows, out=batch),
             "torch.index_select": lambda rows: torch.index_select(tensor, 0, torch.from_numpy(rows)),
             "np.take": lambda rows: np.take(here, rows, 0),
             _LIMIT: lambda rows: np.copyto(into, here[rows.start : rows.stop]),

@@ -179,9 +179,30 @@ class AlluxioDataset(TorchDataset[Any]):
             return [self.transform(sample) for sample in reader.samples(reader.choose(indices).indices)]
         return Rows(reader, reader.choose(indices), self._arenas, self.batch_transform)
 
-    def batch(self, indices: Sequence[int] | npt.NDArray[Any] | range) -> dict[str, Any]:
-        """Read rows as one batch, without a DataLoader and without ``transform``; a ``range`` is a view."""
+    def batch(
+        self, indices: Sequence[int] | npt.NDArray[Any] | range, *, out: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Read rows as one batch, without a DataLoader and without ``transform``; a ``range`` is a view.
+
+        Parameters
+        ----------
+        indices
+            Row numbers; negative ones count from the end.
+        out
+            An earlier batch of as many rows, whose tensors are written over and returned again: the quickest way, since
+            they are still in the processor's caches. Tensors of your own (pinned ones) must be like them: contiguous,
+            ``[len(indices), *shape]``, on the CPU. Other columns come as new lists.
+
+        Raises
+        ------
+        IndexError
+            When there is no such row.
+        InvalidArgument
+            When ``out`` has no such tensor for a column of fixed width, or a null has nothing that stands in for it.
+        """
         reader = self._live()
+        if out is not None:
+            return reader.batch_out(reader.choose(indices), out)
         found = reader.gathered(indices)
         return reader.batch(reader.choose(indices)) if found is None else found
 

@@ -146,6 +146,16 @@ class OnDemandReader:
             return parted.columns(self.table.columns)
         return self._blank.batch(selection) if whole is None else whole
 
+    def batch_out(self, selection: Selection, out: Mapping[str, Any]) -> dict[str, Any]:
+        """The same, with the tensors of another batch; `InvalidArgument` when they do not fit."""
+        parted = PartedBatch(len(selection), self.rooms_of(len(selection), out))
+        self.each(selection, parted.add)
+        return parted.columns(self.table.columns)
+
+    def rooms_of(self, rows: int, out: Mapping[str, Any]) -> dict[str, tuple[torch.Tensor, npt.NDArray[Any]]]:
+        """Take the tensors of another batch of so many rows, and the arrays to fill them through."""
+        return self._blank.rooms_of(rows, out)
+
     def room_for(self, rows: int) -> int:
         """Bytes of a slot for so many rows; 0 when no column has rows of a fixed width."""
         return self._blank.room_for(rows)

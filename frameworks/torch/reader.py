@@ -20,7 +20,7 @@ from alluxio_lance.client.table import Table
 from alluxio_lance.client.variable import RaggedRows, VariableColumn
 from alluxio_lance.client.views.numbers import RowNumbers
 from alluxio_lance.frameworks.torch.decoding import Decode, decoders, stacked
-from alluxio_lance.frameworks.torch.tensors import shared_room, slot_room, to_tensor
+from alluxio_lance.frameworks.torch.tensors import given_room, shared_room, slot_room, to_tensor
 from alluxio_lance.sidecar._shm import Slot
 
 __all__ = ["Reader", "TakeRows"]
@@ -154,6 +154,24 @@ class Reader:
             if not isinstance(column, FixedColumn)
             else self._filled(name, column, selection, slot_room(slot, places[name], len(selection), column.element))
             for name, column in self.table.columns.items()
+        }
+
+    def batch_out(self, selection: Selection, out: Mapping[str, Any]) -> dict[str, Any]:
+        """The same, with the tensors of another batch; `InvalidArgument` when they do not fit."""
+        rooms = self.rooms_of(len(selection), out)
+        return {
+            name: self._filled(name, column, selection, rooms[name])
+            if isinstance(column, FixedColumn)
+            else stacked(self.listed(name, column, selection))
+            for name, column in self.table.columns.items()
+        }
+
+    def rooms_of(self, rows: int, out: Mapping[str, Any]) -> dict[str, tuple[torch.Tensor, npt.NDArray[Any]]]:
+        """Take the tensors of another batch of so many rows, and the arrays to fill them through."""
+        return {
+            name: given_room(out.get(name), rows, column.element, name)
+            for name, column in self.table.columns.items()
+            if isinstance(column, FixedColumn)
         }
 
     def room_for(self, rows: int) -> int:

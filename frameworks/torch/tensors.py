@@ -9,9 +9,10 @@ import numpy.typing as npt
 import torch
 
 from alluxio_lance.client.elements import Element
+from alluxio_lance.errors import InvalidArgument
 from alluxio_lance.sidecar._shm import Slot
 
-__all__ = ["shared_room", "slot_room", "to_tensor"]
+__all__ = ["given_room", "shared_room", "slot_room", "to_tensor"]
 
 _TORCH: Final = {
     "bool": torch.bool,
@@ -43,13 +44,43 @@ def shared_room(rows: int, element: Element) -> tuple[torch.Tensor, npt.NDArray[
 
     The same thing that torch's own collate function does: a batch gathered elsewhere would be copied there once more.
     """
-    shape = (rows, *element.shape)
-    dtype = _TORCH.get(element.name, torch.uint8 if element.stored == np.uint8 else torch.int64)
+    shape, dtype = (rows, *element.shape), _dtype(element)
     # default_collate itself calls this, there is no public name for it; torch's own annotations lack its result.
     storage: torch.UntypedStorage = torch.UntypedStorage._new_shared(rows * element.row_bytes)  # type: ignore[no-untyped-call]  # noqa: SLF001 - both as said above
     tensor = torch.empty(0, dtype=dtype).set_(storage).view(shape)
+    return tensor, _filled_through(tensor, element)
+
+
+def given_room(
+    tensor: torch.Tensor | None, rows: int, element: Element, name: str
+) -> tuple[torch.Tensor, npt.NDArray[Any]]:
+    """Take a tensor of somebody else's for a batch, and make the array to fill it through.
+
+    Raises
+    ------
+    InvalidArgument
+        When it is not as the batch's must be; ``name`` says of which column.
+    """
+    shape, dtype = torch.Size((rows, *element.shape)), _dtype(element)
+    if not isinstance(tensor, torch.Tensor):
+        raise InvalidArgument(
+            f"out has no tensor for column {name!r}: give what an earlier batch of {rows} rows returned"
+        )
+    if (tensor.shape, tensor.dtype, tensor.device.type) != (shape, dtype, "cpu") or not tensor.is_contiguous():
+        raise InvalidArgument(
+            f"out[{name!r}] is {tensor.dtype} {list(tensor.shape)} on {tensor.device.type}, and {rows} rows of the column are "
+            f"{dtype} {list(shape)}, contiguous, on cpu: give what an earlier batch of {rows} rows returned"
+        )
+    return tensor, _filled_through(tensor.detach(), element)
+
+
+def _dtype(element: Element) -> torch.dtype:
+    return _TORCH.get(element.name, torch.uint8 if element.stored == np.uint8 else torch.int64)
+
+
+def _filled_through(tensor: torch.Tensor, element: Element) -> npt.NDArray[Any]:
     plain = tensor.view(torch.uint16) if element.name == "bfloat16" else tensor
-    return tensor, plain.numpy().view(element.stored)
+    return plain.numpy().view(element.stored)
 
 
 def slot_room(slot: Slot, offset: int, rows: int, element: Element) -> tuple[torch.Tensor, npt.NDArray[Any]]:

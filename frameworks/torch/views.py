@@ -107,10 +107,13 @@ class View(TorchDataset[Any]):
         transform = self._sources[reader.joined.find(row)[0]].transform
         return sample if transform is None else transform(sample)
 
-    def batch(self, indices: Sequence[int] | npt.NDArray[Any] | range) -> dict[str, Any]:
-        """Read rows as one batch, without a DataLoader and without ``transform``."""
+    def batch(
+        self, indices: Sequence[int] | npt.NDArray[Any] | range, *, out: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Read rows as one batch, without a DataLoader and without ``transform``; ``out`` as of `AlluxioDataset.batch`."""
         reader = self._live()
-        return reader.batch(self._select(reader, indices))
+        selection = self._select(reader, indices)
+        return reader.batch(selection) if out is None else reader.batch_out(selection, out)
 
     def tensor(self, name: str) -> torch.Tensor:
         """All rows of a column as one tensor ``[N, *shape]``.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
 import numpy as np
@@ -69,6 +69,11 @@ class JoinedReader:
     def batch(self, selection: Selection) -> dict[str, Any]:
         """Rows as one tensor per column of fixed width, one list per other column."""
         return self._batch(selection, None)
+
+    def batch_out(self, selection: Selection, out: Mapping[str, Any]) -> dict[str, Any]:
+        """The same, with the tensors of another batch; `InvalidArgument` when they do not fit."""
+        batch = PartedBatch(len(selection), self.readers[0].rooms_of(len(selection), out))
+        return self._parted(batch, self._parts(selection))
 
     def batch_in(self, slot: Slot, selection: Selection) -> dict[str, Any]:
         """The same, with the tensors in a slot that has `room_for` them."""

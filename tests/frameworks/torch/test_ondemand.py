@@ -205,6 +205,50 @@ def test_batches_may_be_written_into(dataset):
         assert torch.equal(dataset.batch(rows)["wide"], kept)
 
 
+@pytest.mark.parametrize("kind", ["in memory", "on demand", "view of both"])
+def test_a_batch_is_written_over_another_one(dataset, whole, kind):
+    """Into its tensors, or those of somebody else that are alike; columns that are no tensors are new lists."""
+    found = {"in memory": whole, "on demand": dataset, "view of both": concat([whole, dataset])}[kind]
+    for first, second in (([3, 1, UNIT], [2 * UNIT + 1, 0, 0]), (range(4), range(7, 11)), ([], [])):
+        kept = found.batch(first)
+        places = {name: value.data_ptr() for name, value in kept.items() if isinstance(value, torch.Tensor)}
+        lists = {name: value for name, value in kept.items() if isinstance(value, list)}
+        again = found.batch(second, out=kept)
+        assert same(again, found.batch(second))
+        for name, value in again.items():
+            if isinstance(value, torch.Tensor) and name in {"wide", "row", "bf16"}:
+                assert value is kept[name]
+                assert value.data_ptr() == places[name]
+            elif name in lists:
+                assert value is not lists[name]
+    mine = found.batch([1, 2]) | {"wide": torch.empty(2, 1, 512, requires_grad=True)}
+    assert found.batch([5, 4], out=mine)["wide"] is mine["wide"]
+    assert torch.equal(mine["wide"][:, 0, 0], torch.tensor([5.0, 4.0]))
+    with pytest.raises(IndexError):
+        found.batch([len(found)], out=mine)
+
+
+@pytest.mark.parametrize("kind", ["in memory", "on demand", "view of both"])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        torch.empty(3, 1, 512),
+        torch.empty(2, 1, 512, dtype=torch.float64),
+        torch.empty(2, 1, 1024)[:, :, ::2],
+        torch.empty(2, 1, 512, device="meta"),
+        np.empty((2, 1, 512), np.float32),
+        None,
+    ],
+    ids=["rows", "type", "strides", "device", "no tensor", "nothing"],
+)
+def test_what_a_batch_cannot_be_written_over(dataset, whole, kind, wrong):
+    """The sentence says of which column, what it is and what it should be."""
+    found = {"in memory": whole, "on demand": dataset, "view of both": concat([whole, dataset])}[kind]
+    out = found.batch([1, 2]) | {"wide": wrong}
+    with pytest.raises(InvalidArgument, match=r"'wide'.* give what an earlier batch of 2 rows returned"):
+        found.batch([1, 2], out=out)
+
+
 def test_what_needs_everything_is_refused(dataset):
     """Whole columns are not in memory: the sentence names the ways out."""
     for read in (dataset.tensor, dataset.numpy, dataset.valid):
