@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-__all__ = ["picture"]
+__all__ = ["broken", "picture"]
 
 _KINDS: Final = {
     b"\xff\xd8\xff": b"\xff\xd9",
@@ -20,36 +20,51 @@ _KINDS: Final = {
 """How the files that ``tf.io.decode_image`` reads begin and end: JPEG, PNG, GIF, BMP. Cameras may write more behind it."""
 
 
-def picture(
-    values: npt.NDArray[np.uint8],
-    flat: Any,
-    starts: npt.NDArray[np.int64],
-    lengths: npt.NDArray[np.int64],
-    what: str,
-) -> Callable[[Any], Any]:
-    """Make what reads the picture of a row number: ``uint8[height, width, 3]``.
+def picture(parts: Sequence[Any], row: Any, what: str) -> Any:
+    """Read the picture of a row number: ``uint8[height, width, 3]``.
 
     The bytes stay where they are mapped until the row is read. Files without beginning or end are known beforehand, so
     that reading one says which row it is; the decoders of TensorFlow could not.
 
     Parameters
     ----------
-    values, flat
-        The bytes of all rows, as an array and as a tensor over the same memory.
+    parts
+        Tensors of all rows: the bytes; where those of each begin; how many they are; what `broken` found.
     what
         The column, for the message.
     """
-    begin, length = tf.constant(starts), tf.constant(lengths)
-    whole = tf.constant(_whole(values, starts, lengths))
+    flat, begin, length, wrong = parts
     said = f"of {what} is no whole JPEG, PNG, GIF or BMP picture - register the version anew without it"
+    with tf.control_dependencies([tf.debugging.Assert(wrong[row] < 0, ["row", wrong[row], said])]):
+        data = flat[begin[row] : begin[row] + length[row]]
+    image = tf.io.decode_image(_text(data, length[row]), channels=3, expand_animations=False)
+    return tf.ensure_shape(image, (None, None, 3))
 
-    def read(row: Any) -> Any:
-        with tf.control_dependencies([tf.debugging.Assert(whole[row], ["row", row, said])]):
-            data = flat[begin[row] : begin[row] + length[row]]
-        image = tf.io.decode_image(_text(data, length[row]), channels=3, expand_animations=False)
-        return tf.ensure_shape(image, (None, None, 3))
 
-    return read
+def broken(
+    values: npt.NDArray[np.uint8],
+    starts: npt.NDArray[np.int64],
+    lengths: npt.NDArray[np.int64],
+    numbers: Callable[[npt.NDArray[np.int64]], npt.NDArray[np.int64]],
+) -> npt.NDArray[np.int64]:
+    """Find rows that are no whole pictures.
+
+    Parameters
+    ----------
+    values
+        The bytes of all rows.
+    numbers
+        From rows to the numbers that are told.
+
+    Returns
+    -------
+    numpy.ndarray
+        int64, for each row: its number when it is none, else -1.
+    """
+    found = np.full(len(starts), -1, np.int64)
+    rows = np.flatnonzero(~_whole(values, starts, lengths))
+    found[rows] = numbers(rows)
+    return found
 
 
 def _text(data: Any, length: Any) -> Any:

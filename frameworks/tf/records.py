@@ -9,23 +9,18 @@ from typing import Any, Final
 
 import tensorflow as tf
 
-from alluxio_lance.errors import AlluxioLanceError, InvalidArgument, InvalidURI, NoSpace, NotFound
+from alluxio_lance.errors import AlluxioLanceError, NotFound
 from alluxio_lance.files.address import AlluxioAddress
 from alluxio_lance.files.files import AlluxioFiles
 from alluxio_lance.files.globbing import has_magic
 from alluxio_lance.files.paths import absolute, as_uri
 from alluxio_lance.files.settings import find_address
+from alluxio_lance.frameworks.tf.raising import in_tensorflow
 from alluxio_lance.frameworks.tf.records_near import Ahead
 
 __all__ = ["TFRecordDataset"]
 
 _SCHEME: Final = "alluxio:"
-_IN_TF: Final[dict[type[AlluxioLanceError], type[Exception]]] = {
-    InvalidArgument: ValueError,
-    InvalidURI: ValueError,
-    NoSpace: MemoryError,
-}
-"""What TensorFlow makes an error of its own kind of; it takes all others for an ``UnknownError``, with their text."""
 
 
 def TFRecordDataset(  # noqa: N802 - it stands where tf.data.TFRecordDataset stands
@@ -168,7 +163,7 @@ def _hold(ahead: Ahead, name: bytes, following: bytes) -> Iterator[str]:
         yield f"{_SCHEME}{absolute(file)}"
         return
     except AlluxioLanceError as error:
-        raise _IN_TF.get(type(error), RuntimeError)(f"{type(error).__name__}: {error}") from error
+        raise in_tensorflow(error) from error
     try:
         if next_file.startswith(_SCHEME):
             ahead.start(next_file)
