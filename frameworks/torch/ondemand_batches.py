@@ -59,7 +59,9 @@ class PartedBatch:
 
     def columns(self, names: Mapping[str, Any]) -> dict[str, Any]:
         """Return the batch, with its columns in this order; all parts are there."""
-        return {name: self._rooms[name][0] if name in self._rooms else stacked(self._lists.get(name, [])) for name in names}
+        return {
+            name: self._rooms[name][0] if name in self._rooms else stacked(self._lists.get(name, [])) for name in names
+        }
 
 
 def fill_places(
