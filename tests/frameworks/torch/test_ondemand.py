@@ -35,7 +35,7 @@ pytestmark = [
 ROWS = 20_500
 UNIT = 4096
 """Rows of some 2 KiB: six units of almost 9 MiB, of which the last one is short."""
-URI = "alluxio://datasets/large"
+URI = "alluxio://datasets/ondemand"
 SMALL = ("--memory-budget", "38MiB", "--disk-budget", "0")
 """Windows of two units."""
 
@@ -54,14 +54,14 @@ def large(rows: int = ROWS, offset: int = 0) -> pa.Table:
 def small() -> Iterator[Node]:
     """A sidecar whose budget is smaller than the data."""
     with _running(*SMALL) as node:
-        node.register("large", large())
+        node.register("ondemand", large())
         yield node
 
 
 @pytest.fixture(scope="module")
 def whole(node: Node) -> Iterator[Dataset]:
     """The same version in memory."""
-    node.register("large", large())
+    node.register("ondemand", large())
     with Dataset(URI, address=node.at, stream=False) as dataset:
         yield dataset
 
@@ -112,7 +112,7 @@ def test_a_warning_says_what_it_costs(small):
     assert said.category is UserWarning
     assert said.filename == __file__
     for part in (
-        r"datasets/large",
+        r"datasets/ondemand",
         "is 1.1",
         "times as large as the memory budget",
         "4096 rows, 8.",
@@ -458,7 +458,7 @@ def test_a_key_that_does_not_fit_either(small, node):
     """A split by a column that is larger than the budget reads it unit by unit: the parts are the same."""
     number = np.arange(ROWS)
     keys = pa.table({"key": [f"{n:02048}" for n in number.tolist()], "row": number})
-    uri, other = (each.register("keys", keys).uri for each in (small, node))
+    uri, other = (each.register("ondemand-keys", keys).uri for each in (small, node))
     with Dataset(uri, ["row"], address=small.at) as dataset, Dataset(other, ["row"], address=node.at) as whole:
         parts, wanted = (each.split({"a": 0.3, "b": 0.6}, seed=1, key="key") for each in (dataset, whole))
         for name, part in parts.items():
@@ -511,12 +511,12 @@ def test_closed(small):
 def test_refresh(make_node):
     """It moves to the version that is active now, on demand or in memory as that fits; views of the old one say so."""
     node = make_node(*SMALL)
-    node.register("large", large())
+    node.register("ondemand", large())
     with pytest.warns(UserWarning, match="IterableDataset"):
         undecided = Dataset(URI, address=node.at)
     with Dataset(URI, address=node.at, stream=True) as dataset, undecided:
         view = dataset.take(3)
-        node.update("large", large(ROWS - 9, 7), mode="overwrite")
+        node.update("ondemand", large(ROWS - 9, 7), mode="overwrite")
         # Warnings are errors here: of a dataset that was read on demand before there is none.
         assert undecided.refresh()
         assert dataset[0]["row"] == 0
@@ -525,11 +525,11 @@ def test_refresh(make_node):
         assert (len(dataset), int(dataset[0]["row"]), int(undecided[-1]["row"])) == (ROWS - 9, 7, ROWS - 3)
         with pytest.raises(Conflict, match="make the view anew"):
             view[0]
-        node.update("large", large(5), mode="overwrite")
+        node.update("ondemand", large(5), mode="overwrite")
         assert undecided.refresh()
         assert not undecided.streamed
         assert undecided.tensor("row").tolist() == [0, 1, 2, 3, 4]
-        node.update("large", large(), mode="overwrite")
+        node.update("ondemand", large(), mode="overwrite")
         with pytest.warns(UserWarning, match="times as large"):
             assert undecided.refresh()
         assert undecided.streamed
@@ -538,7 +538,7 @@ def test_refresh(make_node):
 def test_the_end_of_the_sidecar(make_node):
     """What is held is read on; the next window is missed in a sentence."""
     node = make_node(*SMALL)
-    node.register("large", large())
+    node.register("ondemand", large())
     with Dataset(URI, address=node.at, stream=True) as dataset:
         first = dataset[0]
         node.kill()
