@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from time import monotonic
-from typing import Any, Final, TypeVar
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -25,6 +26,8 @@ _PATIENCE: Final = 60.0
 class Ranks:
     """A group of its own, on gloo: a chunk goes through the memory of processors, whatever the job computes with.
 
+    It is for one save: leaving the context takes its connections down.
+
     Parameters
     ----------
     group
@@ -40,6 +43,14 @@ class Ranks:
         self.number: Final = dist.get_rank(made)
         """Of this process."""
         self._spoken = monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        dist.destroy_process_group(self._group)
 
     def gathered(self, own: T) -> list[T] | None:
         """Bring what each rank has to the one that writes, in the order of ranks; None on the others."""

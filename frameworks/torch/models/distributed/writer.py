@@ -97,7 +97,6 @@ class AlluxioStorageWriter(StorageWriter):
             "on_progress": on_progress,
         }
         self._process_group = process_group
-        self._ranks: Ranks | None = None
         self._alone = False
         self._coordinates = False
 
@@ -137,14 +136,15 @@ class AlluxioStorageWriter(StorageWriter):
 
     def write_data(self, plan: SavePlan, planner: SavePlanner) -> Future[list[WriteResult]]:
         """Save, or give the coordinator what this rank has; the version is there when it ends."""
-        # First of all: once the ranks are connected, one that dies keeps nobody waiting.
-        ranks = None if self._alone else self._connected()
-        share, failed = share_of(plan, planner)
-        read = partial(bytes_in, plan, planner)
-        if ranks is not None:
-            self._together(ranks, share, read)
-        elif failed is None:
-            self.saved = self._save([share], lambda _, number, __: read(number))
+        if self._alone:
+            share, failed = share_of(plan, planner)
+            if failed is None:
+                self.saved = self._save([share], lambda _, number, __: bytes_in(plan, planner, number))
+        else:
+            # First of all: once the ranks are connected, one that dies keeps nobody waiting.
+            with Ranks(self._process_group) as ranks:
+                share, failed = share_of(plan, planner)
+                self._together(ranks, share, partial(bytes_in, plan, planner))
         if failed is not None:
             raise failed
         done: Future[list[WriteResult]] = Future()
@@ -165,14 +165,9 @@ class AlluxioStorageWriter(StorageWriter):
 
     # -- saving ------------------------------------------------------------------------------------------------------
 
-    def _connected(self) -> Ranks:
-        if self._ranks is None:
-            self._ranks = Ranks(self._process_group)
-        if (self._ranks.number == 0) is not self._coordinates:
-            raise InvalidArgument("the writer has another process_group than dcp.save: give both the same")
-        return self._ranks
-
     def _together(self, ranks: Ranks, share: Share, read: Callable[[int], torch.Tensor]) -> None:
+        if (ranks.number == 0) is not self._coordinates:
+            raise InvalidArgument("the writer has another process_group than dcp.save: give both the same")
         shares = ranks.gathered(share)
         saved: Version | None = None
         try:
@@ -203,10 +198,6 @@ class AlluxioStorageWriter(StorageWriter):
         files = tuple(attached(path, content) for path, content in self._files.items())
         assert self._uri is not None, "looked at when the save began"
         return save(self._uri, tensors, files, notes, **self._options)
-
-    def __getstate__(self) -> dict[str, Any]:
-        # Another process, such as that of an asynchronous save, has groups of its own.
-        return {**self.__dict__, "_ranks": None}
 
 
 def _fetched(ranks: Ranks, read: Callable[[int], torch.Tensor], rank: int, number: int, title: str) -> torch.Tensor:
