@@ -10,11 +10,16 @@ import lance
 
 from alluxio_lance.storage.lines import Line
 
-__all__ = ["FragmentFiles", "fragment_files", "side_files"]
+__all__ = ["FragmentFiles", "data_folder", "fragment_files", "side_files"]
 
 _DATA: Final = "data"
 _DELETIONS: Final = "_deletions"
 _SUFFIX: Final = ".lance"
+
+
+def data_folder(line: Line) -> str:
+    """Name the folder of a line's data files, relative to the main table."""
+    return f"{line.prefix}{_DATA}"
 
 
 def fragment_files(table: lance.LanceDataset, line: Line, there: Collection[str]) -> list[FragmentFiles]:

@@ -16,7 +16,7 @@ from blake3 import blake3
 from alluxio_lance.errors import Corrupt
 from alluxio_lance.storage.faults import translate
 from alluxio_lance.storage.mounted import refuse_mount
-from alluxio_lance.storage.place import INCOMING, CommitLock, LanceAddress, Near, Patch, check_location
+from alluxio_lance.storage.place import INCOMING, CommitLock, LanceAddress, Look, Near, Patch, check_location
 from alluxio_lance.ways import Way
 
 __all__ = ["LocalRoot"]
@@ -188,10 +188,10 @@ class LocalRoot:
         """Return that they lie here."""
         return Way.LOCAL
 
-    def near(self, location: str, paths: Iterable[str]) -> dict[str, Near]:
+    def look(self, location: str, folder: str) -> Look:
         """Find all where they are."""
         found = Near(way=Way.LOCAL, why=f"it lies in {self._folder(location)}")
-        return dict.fromkeys(paths, found)
+        return lambda paths: dict.fromkeys(paths, found)
 
     def file_bytes(self) -> None:
         """Return None: any size is read the same way."""

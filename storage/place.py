@@ -16,6 +16,7 @@ __all__ = [
     "CachedFile",
     "CommitLock",
     "LanceAddress",
+    "Look",
     "Near",
     "Patch",
     "Place",
@@ -75,6 +76,10 @@ class Near:
     """Descriptors of the files of this node that make it up, in the order of the bytes. Who asked closes them."""
     damaged: bool = False
     """Whether what is cached on this node cannot be right."""
+
+
+Look = Callable[[Iterable[str]], dict[str, Near]]
+"""From paths of files to where they are."""
 
 
 class Cache(Protocol):
@@ -205,8 +210,20 @@ class Place(Protocol):
         """Return how files are read that nothing brings nearer."""
         ...
 
-    def near(self, location: str, paths: Iterable[str]) -> dict[str, Near]:
-        """Find files as near to this node as they are, and open them where they are nearer than `way`."""
+    def look(self, location: str, folder: str) -> Look:
+        """Begin to look for the files of a table on this node, in the background where that takes time.
+
+        Parameters
+        ----------
+        folder
+            In which most of them will be; the files themselves need not be known yet.
+
+        Returns
+        -------
+        Callable
+            Given the paths of files, finds them as near to this node as they are, and opens them where they are nearer than
+            `way`; to be called once at most.
+        """
         ...
 
     def file_bytes(self) -> int | None:

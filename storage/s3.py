@@ -17,7 +17,7 @@ from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
 from alluxio_lance.errors import Corrupt, InvalidArgument, Unavailable
-from alluxio_lance.storage.place import CommitLock, LanceAddress, Near, Patch, check_location, patched
+from alluxio_lance.storage.place import CommitLock, LanceAddress, Look, Near, Patch, check_location, patched
 from alluxio_lance.ways import Way
 
 __all__ = ["S3Bucket"]
@@ -202,10 +202,10 @@ class S3Bucket:
         """Return that the endpoint has them."""
         return Way.ENDPOINT
 
-    def near(self, location: str, paths: Iterable[str]) -> dict[str, Near]:
+    def look(self, location: str, folder: str) -> Look:
         """Find all behind the endpoint."""
         found = Near(way=Way.ENDPOINT, why=f"it lies in {self._uri}/{location}")
-        return dict.fromkeys(paths, found)
+        return lambda paths: dict.fromkeys(paths, found)
 
     def file_bytes(self) -> None:
         """Return None: any size is read the same way."""

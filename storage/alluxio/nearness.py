@@ -21,7 +21,7 @@ from alluxio_lance.files.reasons import reason
 from alluxio_lance.storage.place import Near
 from alluxio_lance.ways import Way
 
-__all__ = ["block_bytes", "find_near"]
+__all__ = ["Looking", "block_bytes"]
 
 _TIMEOUT: Final = 10.0
 _BLOCK: Final = "alluxio.user.block.size.bytes.default"
@@ -30,49 +30,65 @@ _SIZE: Final = re.compile(r"(?P<count>\d+)\s*(?P<unit>[KMGT]?)B?", re.IGNORECASE
 _UNITS: Final = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
 
 
-def find_near(address: AlluxioAddress, namespace: Namespace, folder: str, paths: Iterable[str]) -> dict[str, Near]:
-    """Open the block files of a table's files, as far as they lie on this node.
+class Looking:
+    """Asks for the blocks on this node of a table's files, from the beginning on: every load of a version waits for it.
 
     Parameters
     ----------
     folder
-        Where the table lies in the namespace; ``paths`` are relative to it.
-
-    Returns
-    -------
-    dict
-        By path. Who asked closes the descriptors.
-
-    Raises
-    ------
-    Unavailable
-        When Alluxio does not answer.
+        Where the table lies in the namespace.
+    first
+        The folder in it in which most files will be.
     """
-    wanted = list(paths)
-    # The worker is asked while the master lists: every load of a version waits for both.
-    with ThreadPoolExecutor(1, "alluxio-lance-worker") as pool:
-        finding = pool.submit(LocalBlocks.find, address)
-        statuses = _statuses(namespace, folder, wanted)
-    try:
-        blocks = finding.result()
-    except NotHere as reason:
-        return {path: _far(statuses.get(path), str(reason)) for path in wanted}
-    spare = _spare_descriptors()
-    found = {}
-    for path in wanted:
-        found[path] = _near(blocks, statuses.get(path), spare)
-        spare -= len(found[path].blocks)
-    return found
 
+    def __init__(self, address: AlluxioAddress, namespace: Namespace, folder: str, first: str) -> None:
+        self._namespace = namespace
+        self._folder = folder
+        # Both at once, while the caller does something else.
+        pool = ThreadPoolExecutor(2, "alluxio-lance-look")
+        self._blocks = pool.submit(LocalBlocks.find, address)
+        self._listed = {first: pool.submit(self._list, first)}
+        # What they do goes on; nobody waits for what is not asked for.
+        pool.shutdown(wait=False)
 
-def _statuses(namespace: Namespace, folder: str, paths: Iterable[str]) -> dict[str, FileStatus]:
-    """Look at the files with one listing per folder: one call per file would take longer than to read it."""
-    found = {}
-    for top in sorted({_top(PurePosixPath(path).parent) for path in paths}):
+    def __call__(self, paths: Iterable[str]) -> dict[str, Near]:
+        """Open the block files of files, as far as they lie on this node.
+
+        Returns
+        -------
+        dict
+            By path. Who asked closes the descriptors.
+
+        Raises
+        ------
+        Unavailable
+            When Alluxio does not answer.
+        """
+        wanted = list(paths)
+        statuses = self._statuses(wanted)
+        try:
+            blocks = self._blocks.result()
+        except NotHere as reason:
+            return {path: _far(statuses.get(path), str(reason)) for path in wanted}
+        spare = _spare_descriptors()
+        found = {}
+        for path in wanted:
+            found[path] = _near(blocks, statuses.get(path), spare)
+            spare -= len(found[path].blocks)
+        return found
+
+    def _statuses(self, paths: Iterable[str]) -> dict[str, FileStatus]:
+        """Look at the files with one listing per folder: one call per file would take longer than to read it."""
+        found: dict[str, FileStatus] = {}
+        for top in sorted({_top(PurePosixPath(path).parent) for path in paths}):
+            found |= self._listed[top].result() if top in self._listed else self._list(top)
+        return found
+
+    def _list(self, top: str) -> dict[str, FileStatus]:
         with suppress(NotFound):
-            for status in namespace.list(f"{folder}/{top}", recursive=True):
-                found[status.path.removeprefix(f"{folder}/")] = status
-    return found
+            listed = self._namespace.list(f"{self._folder}/{top}", recursive=True)
+            return {status.path.removeprefix(f"{self._folder}/"): status for status in listed}
+        return {}
 
 
 def _top(parent: PurePosixPath) -> str:

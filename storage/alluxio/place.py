@@ -15,9 +15,9 @@ from alluxio_lance.files.address import AlluxioAddress
 from alluxio_lance.files.namespace import Namespace
 from alluxio_lance.storage.alluxio.caching import AlluxioCache
 from alluxio_lance.storage.alluxio.leftovers import Uploads, is_part
-from alluxio_lance.storage.alluxio.nearness import block_bytes, find_near
+from alluxio_lance.storage.alluxio.nearness import Looking, block_bytes
 from alluxio_lance.storage.alluxio.probing import WRITE_TYPE, honours_conditions
-from alluxio_lance.storage.place import CommitLock, LanceAddress, Near, Patch, check_location
+from alluxio_lance.storage.place import CommitLock, LanceAddress, Look, Patch, check_location
 from alluxio_lance.storage.s3 import S3Bucket
 from alluxio_lance.ways import Way
 
@@ -211,9 +211,9 @@ class AlluxioPlace:
         """Return that the proxy's S3 service has them."""
         return Way.ENDPOINT
 
-    def near(self, location: str, paths: Iterable[str]) -> dict[str, Near]:
-        """Open the blocks of those that the worker of this node has."""
-        return find_near(self.where, self.namespace, self.path(location), paths)
+    def look(self, location: str, folder: str) -> Look:
+        """Look for the blocks that the worker of this node has."""
+        return Looking(self.where, self.namespace, self.path(location), folder)
 
     def file_bytes(self) -> int | None:
         """Return the size of a block."""

@@ -15,7 +15,7 @@ from alluxio_lance.errors import AlluxioLanceError
 from alluxio_lance.lifecycle.ports import StoredFile
 from alluxio_lance.storage.caching import share
 from alluxio_lance.storage.faults import lance_faults
-from alluxio_lance.storage.fragments import fragment_files
+from alluxio_lance.storage.fragments import data_folder, fragment_files
 from alluxio_lance.storage.lines import line_of
 from alluxio_lance.storage.opening import open_version
 from alluxio_lance.storage.patience import PATIENCE, within
@@ -70,11 +70,14 @@ def open_nearest(
         return LanceTableReader(dataset, where, plain)
 
     def opened() -> LanceTableReader:
+        line = line_of(location)
+        # A load waits for every answer that is asked for in turn.
+        look = place.look(line.root, data_folder(line))
         # Without a hash nothing will be near.
         manifest = _manifest(place, location, version) if known else None
         described = _described(manifest, version, views, where) if isinstance(manifest, Manifest) else None
         table = _table(place, location, described or whole(), known or {}, whole)
-        survey = Survey(table, known or {}, views)
+        survey = Survey(table, look, known or {}, views)
         try:
             if described is not None and not survey.all_near:
                 # Now: what is open can be read even when the table goes.
@@ -122,7 +125,7 @@ def _described(manifest: Manifest, version: int, views: Path, where: str) -> lan
 
 
 def _looked(table: Table, known: Mapping[str, StoredFile], views: Path) -> tuple[FileWay, ...]:
-    with closing(Survey(table, known, views)) as survey:
+    with closing(Survey(table, table.place.look(table.line.root, data_folder(table.line)), known, views)) as survey:
         return survey.listed()
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from alluxio_lance.lifecycle.ports import StoredFile
+from alluxio_lance.storage.place import Look
 from alluxio_lance.storage.views.joining import room_for
 from alluxio_lance.storage.views.table import Table
 from alluxio_lance.ways import FileWay, Way
@@ -28,19 +29,19 @@ class Survey:
     ----------
     table
         The version.
+    look
+        Finds its files.
     known
         What the catalog knows of files: without a hash none is read from this node.
     views
         The folder in which files would be joined.
     """
 
-    def __init__(self, table: Table, known: Mapping[str, StoredFile], views: Path) -> None:
+    def __init__(self, table: Table, look: Look, known: Mapping[str, StoredFile], views: Path) -> None:
         self._table = table
         self._known = known
         self._views = views
-        self._found = table.place.near(
-            table.line.root, [path for fragment in table.fragments for path in fragment.paths]
-        )
+        self._found = look(path for fragment in table.fragments for path in fragment.paths)
         self.blocks: dict[str, tuple[int, ...]] = {}
         """By path, the descriptors of the files of fragments that are near."""
         self.ways: dict[str, FileWay] = {}

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import resource
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from tests.storage.views.conftest import LOCATION, ROWS, WRITE, rows
 
 from alluxio_lance.errors import Unavailable
 from alluxio_lance.files.blocks import LocalBlocks, NotHere
+from alluxio_lance.files.namespace import Namespace
 from alluxio_lance.incoming import Source
 from alluxio_lance.storage import LanceStore
 from alluxio_lance.storage.opening import open_version
@@ -65,6 +67,27 @@ def test_a_version_that_is_all_near_is_opened_by_its_manifest(rig, monkeypatch):
         rig.flip(rig.data(0))
         assert pa.Table.from_batches(reader.batches(["i"]))["i"].to_pylist() == list(range(2 * ROWS))
         assert len(opened) == 2
+
+
+def test_files_are_looked_for_while_the_manifest_comes(rig, monkeypatch):
+    """Their folder is listed before anybody knows which of them the version has; others when they are asked for."""
+    rig.fill(rows())
+    listed, real = [], Namespace.list
+    began = threading.Event()
+
+    def list_(namespace, folder, **options):
+        listed.append(folder.rpartition("/")[2])
+        began.set()
+        return real(namespace, folder, **options)
+
+    monkeypatch.setattr(Namespace, "list", list_)
+    look = rig.place.look(LOCATION, "data")
+    assert began.wait(60)
+    found = look([rig.data(0), "_deletions/none.arrow"])
+    assert listed == ["data", "_deletions"]
+    assert [near.way for near in found.values()] == [NEAR, FAR]
+    for descriptor in found[rig.data(0)].blocks:
+        os.close(descriptor)
 
 
 @pytest.mark.parametrize("fault", ["no manifest", "no folder", "another version"])
