@@ -25,7 +25,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:torch.distributed is disabled"),
 ]
 
-URI = "alluxio://models/checkpoint"
+URI = "alluxio://models/dcp-run"
 
 
 def played(scene: str, ranks: int, address: str, folder: Path) -> list:
@@ -116,11 +116,11 @@ def test_a_model_that_save_model_made(node):
     """Tied names, half precision, scalars and tensors without numbers are loaded, and only what is asked for."""
     weight = torch.arange(6, dtype=torch.bfloat16).reshape(2, 3)
     state = {"a": weight, "b": weight, "scalar": torch.tensor(7), "none": torch.empty(0, 3), "more": torch.ones(2)}
-    save_model("alluxio://models/whole", state, address=node.at)
+    save_model("alluxio://models/dcp-whole", state, address=node.at)
     found = {name: torch.zeros_like(state[name]) for name in ("a", "b", "scalar", "none")}
     dcp.load(
         found,
-        checkpoint_id="alluxio://models/whole",
+        checkpoint_id="alluxio://models/dcp-whole",
         storage_reader=AlluxioStorageReader(address=node.at),
         no_dist=True,
     )
@@ -129,7 +129,7 @@ def test_a_model_that_save_model_made(node):
     with pytest.raises(dcp.api.CheckpointException, match="Missing key"):
         dcp.load(
             {"absent": torch.zeros(1)},
-            storage_reader=AlluxioStorageReader("alluxio://models/whole", address=node.at),
+            storage_reader=AlluxioStorageReader("alluxio://models/dcp-whole", address=node.at),
             no_dist=True,
         )
 
