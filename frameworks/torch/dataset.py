@@ -201,10 +201,11 @@ class AlluxioDataset(TorchDataset[Any]):
             When ``out`` has no such tensor for a column of fixed width, or a null has nothing that stands in for it.
         """
         reader = self._live()
-        if out is not None:
-            return reader.batch_out(reader.choose(indices), out)
-        found = reader.gathered(indices)
-        return reader.batch(reader.choose(indices)) if found is None else found
+        found = reader.gathered(indices, out)
+        if found is not None:
+            return found
+        selection = reader.choose(indices)
+        return reader.batch(selection) if out is None else reader.batch_out(selection, out)
 
     def tensor(self, name: str) -> torch.Tensor:
         """All rows of a column as one tensor ``[N, *shape]`` over the mapped memory.

@@ -112,7 +112,7 @@ class OnDemandReader:
         self.each(Selection(rows, contiguous=False), take)
         return found
 
-    def gathered(self, indices: Sequence[int] | npt.NDArray[Any] | range) -> None:
+    def gathered(self, indices: Sequence[int] | npt.NDArray[Any] | range, out: Mapping[str, Any] | None = None) -> None:
         """Say that there is no shorter way than `batch`."""
 
     def batch(self, selection: Selection) -> dict[str, Any]:

@@ -105,7 +105,9 @@ class Reader:
         """Hand out rows of the version part by part: all are one."""
         take(self, selection, np.arange(len(selection)))
 
-    def gathered(self, indices: Sequence[int] | npt.NDArray[Any] | range) -> dict[str, torch.Tensor] | None:
+    def gathered(
+        self, indices: Sequence[int] | npt.NDArray[Any] | range, out: Mapping[str, Any] | None = None
+    ) -> dict[str, torch.Tensor] | None:
         """Rows as a batch, where one gather for each column is all there is to do; None where it is not.
 
         The short way for what a shuffle makes: in a batch of short rows the usual one is seen. The gathers check.
@@ -121,6 +123,12 @@ class Reader:
             return None
         # A thread of the user's may write into its own while rows are copied, after they were checked.
         order = indices.copy()
+        if out is not None:
+            rooms = self.rooms_of(len(order), out)
+            for name, column in self.table.columns.items():
+                assert isinstance(column, FixedColumn), "all are"
+                column.take(order, rooms[name][1])
+            return {name: tensor for name, (tensor, _) in rooms.items()}
         return {
             name: to_tensor(column.take(order), column.element)
             for name, column in self.table.columns.items()

@@ -221,11 +221,26 @@ def test_a_batch_is_written_over_another_one(dataset, whole, kind):
                 assert value.data_ptr() == places[name]
             elif name in lists:
                 assert value is not lists[name]
+    for chosen in (np.array([9, 4, UNIT]), np.array([4, 5, 9])):
+        assert same(found.batch(chosen, out=found.batch([0, 1, 2])), found.batch(chosen))
     mine = found.batch([1, 2]) | {"wide": torch.empty(2, 1, 512, requires_grad=True)}
     assert found.batch([5, 4], out=mine)["wide"] is mine["wide"]
     assert torch.equal(mine["wide"][:, 0, 0], torch.tensor([5.0, 4.0]))
     with pytest.raises(IndexError):
         found.batch([len(found)], out=mine)
+
+
+def test_a_batch_of_plain_columns_is_gathered_over_another_one(node, whole):
+    """The short way, of a dataset that has nothing but rows of a fixed width without nulls."""
+    with Dataset(whole.uri, ["wide", "row"], address=node.at) as plain:
+        kept = plain.batch(np.array([3, 2, 1]))
+        again = plain.batch(np.array([9, 4, UNIT]), out=kept)
+        assert all(again[name] is kept[name] for name in ("wide", "row"))
+        assert again["row"].tolist() == again["wide"][:, 0, 5].tolist() == [9, 4, UNIT]
+        with pytest.raises(IndexError):
+            plain.batch(np.array([9, 4, ROWS]), out=kept)
+        with pytest.raises(InvalidArgument, match="no tensor for column 'row'"):
+            plain.batch(np.array([9, 4, 1]), out={"wide": kept["wide"]})
 
 
 @pytest.mark.parametrize("kind", ["in memory", "on demand", "view of both"])
