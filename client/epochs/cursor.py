@@ -236,7 +236,7 @@ class _Streamed:
                 self._rested = time.monotonic()
                 # One timer sees many batches: to begin a thread takes as long as a small batch.
                 if self._impatient is None:
-                    self._watch(_PATIENCE_AHEAD if self._patience is None else min(self._patience, _PATIENCE_AHEAD))
+                    self._watch(min(self._limit, _PATIENCE_AHEAD))
 
     def _calm(self, *, for_good: bool = False) -> None:
         with self._turn:
@@ -266,13 +266,18 @@ class _Streamed:
 
     def _let_go_idle(self, idle: float) -> int | None:
         """Let go of what nobody has read for so many seconds; returns the number of the window that was to come."""
-        patience = math.inf if self._patience is None else self._patience
-        dropped = self._drop_coming() if idle >= min(patience, _PATIENCE_AHEAD) else None
-        if idle >= patience:
+        limit = self._limit
+        dropped = self._drop_coming() if idle >= min(limit, _PATIENCE_AHEAD) else None
+        if idle >= limit:
             self._let_go()
         elif self._coming is not None or (self._held is not None and self._patience is not None):
-            self._watch((_PATIENCE_AHEAD if idle < _PATIENCE_AHEAD < patience else patience) - idle)
+            self._watch((_PATIENCE_AHEAD if idle < _PATIENCE_AHEAD < limit else limit) - idle)
         return dropped
+
+    @property
+    def _limit(self) -> float:
+        """Seconds without a batch after which the window that is held goes, too."""
+        return math.inf if self._patience is None else self._patience
 
     def _has_come(self, window: Window) -> bool:
         return self._coming is not None and self._coming.has_come(window.number)

@@ -15,12 +15,13 @@ from torch.distributed.checkpoint.metadata import (
     TensorProperties,
     TensorStorageMetadata,
 )
-from torch.distributed.checkpoint.planner import LoadItemType, LoadPlan, LoadPlanner, ReadItem
+from torch.distributed.checkpoint.planner import LoadItemType, LoadPlan, LoadPlanner
 from torch.distributed.checkpoint.storage import StorageReader
 from torch.futures import Future
 
 from alluxio_lance.client.models.mapped import FILES, TENSORS, MappedModel
 from alluxio_lance.errors import Conflict, Corrupt, InvalidArgument
+from alluxio_lance.frameworks.torch.models.distributed.shares import box_of
 from alluxio_lance.frameworks.torch.models.distributed.values import decoded
 from alluxio_lance.frameworks.torch.models.distributed.writer import KEY, AlluxioStorageWriter
 from alluxio_lance.frameworks.torch.models.loading import state_of
@@ -130,7 +131,7 @@ class AlluxioStorageReader(StorageReader):
                 planner.load_bytes(item, _pickled(decoded(name, self._values[name])))
             else:
                 target = planner.resolve_tensor(item).detach()
-                target.copy_(_box(self._tensors[name], item))
+                target.copy_(box_of(self._tensors[name], item.storage_offsets, item.lengths))
                 planner.commit_tensor(item, target)
         # The memory of the version stays no longer than it is read.
         self._tensors = {}
@@ -154,12 +155,6 @@ def _parts(noted: Any, uri: str) -> tuple[Mapping[str, Any], dict[str, tuple[Any
 def _described(tensor: torch.Tensor) -> TensorStorageMetadata:
     whole = ChunkStorageMetadata(torch.Size([0] * tensor.dim()), tensor.shape)
     return TensorStorageMetadata(TensorProperties(dtype=tensor.dtype), tensor.shape, [whole])
-
-
-def _box(tensor: torch.Tensor, item: ReadItem) -> torch.Tensor:
-    for dim, (start, size) in enumerate(zip(item.storage_offsets, item.lengths, strict=True)):
-        tensor = tensor.narrow(dim, start, size)
-    return tensor
 
 
 def _pickled(value: Any) -> io.BytesIO:

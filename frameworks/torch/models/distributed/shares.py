@@ -15,7 +15,7 @@ from alluxio_lance.frameworks.torch.models.distributed.values import encoded
 from alluxio_lance.frameworks.torch.models.elements import bytes_of, described
 from alluxio_lance.weights.rows import Tensor
 
-__all__ = ["Chunk", "Fetch", "Share", "Whole", "bytes_in", "share_of", "wholes"]
+__all__ = ["Chunk", "Fetch", "Share", "Whole", "box_of", "bytes_in", "share_of", "wholes"]
 
 Fetch = Callable[[int, int, str], torch.Tensor]
 """From a rank, the number of one of its chunks and a title for messages to bytes: uint8, one dimension."""
@@ -92,6 +92,13 @@ def _chunk(number: int, item: WriteItem) -> Chunk:
     )
 
 
+def box_of(tensor: torch.Tensor, offsets: Sequence[int], sizes: Sequence[int]) -> torch.Tensor:
+    """Look at a box of a tensor."""
+    for dim, (start, size) in enumerate(zip(offsets, sizes, strict=True)):
+        tensor = tensor.narrow(dim, start, size)
+    return tensor
+
+
 def bytes_in(plan: SavePlan, planner: SavePlanner, number: int) -> torch.Tensor:
     """Read a chunk of this rank: uint8, one dimension; from a device, too."""
     found = planner.resolve_data(plan.items[number])
@@ -121,10 +128,7 @@ class Whole:
             return bytes_of(self._fetched(fetch, rank, chunk))
         whole = torch.empty(self.shape, dtype=self.dtype)
         for rank, chunk in self.boxes:
-            box = whole
-            for dim, (start, size) in enumerate(zip(chunk.offsets, chunk.sizes, strict=True)):
-                box = box.narrow(dim, start, size)
-            box.copy_(self._fetched(fetch, rank, chunk))
+            box_of(whole, chunk.offsets, chunk.sizes).copy_(self._fetched(fetch, rank, chunk))
         return bytes_of(whole)
 
     def _fetched(self, fetch: Fetch, rank: int, chunk: Chunk) -> torch.Tensor:
