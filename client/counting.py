@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 __all__ = ["ReadCounters", "ReadStatistics"]
 
@@ -20,6 +20,10 @@ class ReadStatistics:
     gathered_bytes: int
     refused_views: int
     """Ranges that were copied because the kernel refused another mapping (``vm.max_map_count``)."""
+
+    def __add__(self, other: ReadStatistics) -> ReadStatistics:
+        more = asdict(other)
+        return ReadStatistics(**{name: count + more[name] for name, count in asdict(self).items()})
 
 
 class ReadCounters:

@@ -245,8 +245,28 @@ class Door:
         operation = "window_at_once" if at_once else "window"
         if at_once and operation not in self._hello.get("ops", ()):
             raise NoSpace("this sidecar is of a release that gives no window at once - ask for one, and wait")
+        return self._window({"op": operation, "lease": lease, "units": list(units)})
+
+    def mapped(self, lease: str) -> Window | None:
+        """Hold all units of a version, in the order of their numbers, each mapped from the node's disk.
+
+        Errors as of `window`.
+
+        Returns
+        -------
+        Window or None
+            None when this cannot be had now, or the sidecar is too old.
+        """
+        if "mapped" not in self._hello.get("ops", ()):
+            return None
+        try:
+            return self._window({"op": "mapped", "lease": lease})
+        except NoSpace:
+            return None
+
+    def _window(self, request: Mapping[str, Any]) -> Window:
         with self._speaking(), self._patient():
-            pieces, received = self._collect({"op": operation, "lease": lease, "units": list(units)})
+            pieces, received = self._collect(request)
             try:
                 return _window(pieces, received)
             except BaseException:

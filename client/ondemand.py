@@ -41,7 +41,8 @@ class OnDemand:
     """A streamed version, of which any row can be read at any time; what `Table` is to a version in memory.
 
     A process holds one window at a time, and none while it waits for another one. What it let go stays hot for all
-    readers of the node until somebody needs the room, so that to ask for it again is a question at the door.
+    readers of the node until somebody needs the room, so that to ask for it again is a question at the door. Once all of it
+    lies on the node's disk it is mapped from there as a whole, see `StreamedVersion.whole`, and no window is needed.
 
     Safe to use from several threads, which take turns, and picklable. A copy, forked or pickled, holds a window of its
     own. All copies share the lease and what is hot.
@@ -98,7 +99,13 @@ class OnDemand:
         with held.turn:
             held.calm()
             try:
-                self._read(held, rows, units, take, kept)
+                self._check_open()
+                whole = self.version.whole
+                if whole is None:
+                    self._read(held, rows, units, take, kept)
+                else:
+                    held.let_go()
+                    take(whole, rows, np.arange(len(rows)))
             finally:
                 if len(held.units) > kept or self.version.closed:
                     held.let_go()
@@ -107,7 +114,6 @@ class OnDemand:
     def _read(
         self, held: HeldWindow, rows: npt.NDArray[np.int64], units: npt.NDArray[np.int64], take: Take, kept: int
     ) -> None:
-        self._check_open()
         # A set is quicker for few rows, as most reads have them, and for one most of all.
         left = sorted(set(units.tolist())) if len(units) < _FEW else np.unique(units).tolist()
         whole = len(left) <= self.version.window_units
@@ -132,6 +138,7 @@ class OnDemand:
         # Nobody waits for a window while it holds another one.
         held.let_go()
         none_idle_but(held)
+        self.version.ask_whole()
         # In the order of their numbers neighbours stay neighbours, and the short last one is the last.
         joined = sorted({*now, *beside})
         held.hold(self.version.window(joined), joined)
@@ -226,7 +233,9 @@ class OnDemand:
 
     def statistics(self) -> ReadStatistics:
         """Count what was mapped and what was moved in this process."""
-        return self._held().statistics()
+        whole = self.version.whole
+        windows = self._held().statistics()
+        return windows if whole is None else windows + whole.statistics()
 
     # -- the end ---------------------------------------------------------------------------------------------------
 

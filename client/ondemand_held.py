@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from typing import Final
 
 import numpy as np
@@ -70,7 +69,7 @@ class HeldWindow:
         if table is None:
             return
         # In this order: who asks for the counts meanwhile may see some twice, and misses none.
-        self._before = _sum(self._before, table.statistics())
+        self._before += table.statistics()
         self.table = None
         self.units, self._recent = np.empty(0, np.int64), {}
         table.close()
@@ -78,7 +77,7 @@ class HeldWindow:
     def statistics(self) -> ReadStatistics:
         """Count what was mapped and what was moved, over all windows of this process."""
         table, before = self.table, self._before
-        return before if table is None else _sum(before, table.statistics())
+        return before if table is None else before + table.statistics()
 
     # -- while nobody reads ------------------------------------------------------------------------------------------
 
@@ -147,8 +146,3 @@ def none_idle_but(own: HeldWindow) -> None:
     other, _LATEST.held = _LATEST.held, own
     if other is not None and other is not own:
         other.let_go_if_idle()
-
-
-def _sum(one: ReadStatistics, other: ReadStatistics) -> ReadStatistics:
-    more = asdict(other)
-    return ReadStatistics(**{name: count + more[name] for name, count in asdict(one).items()})

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import operator
 import os
+import resource
 import sys
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Final, Self
 
@@ -15,6 +17,7 @@ import pyarrow as pa
 
 from alluxio_lance.address import Address
 from alluxio_lance.client.attaching import Connections
+from alluxio_lance.client.mapped import Mapped
 from alluxio_lance.client.opening import open_stream
 from alluxio_lance.client.table import Table, schema_of
 from alluxio_lance.client.window import WindowLease
@@ -23,6 +26,10 @@ from alluxio_lance.layout import Layout
 from alluxio_lance.manager import OnProgress
 
 __all__ = ["StreamedVersion"]
+
+
+_DESCRIPTORS: Final = 4
+"""All units may take one of so many descriptors that this process may have: the rest is the program's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +60,8 @@ class StreamedVersion:
         self.layout: Final = layout
         self.window_units: Final = window_units
         self._connections = connections
+        # Without a reference to this object: who forgets it is told.
+        self._mapped = Mapped(partial(_take_whole, connections, layout, self.units))
         self._owner = os.getpid()
         self._is_copy = False
 
@@ -163,6 +172,24 @@ class StreamedVersion:
         numbers = self._checked(units, in_order=False)
         self._connections.first.ahead(self._connections.token, numbers)
 
+    @property
+    def whole(self) -> Table | None:
+        """All rows as one table, mapped from the files of the node's disk tier; None where it was not found possible yet.
+
+        It takes no memory of the budget: the page cache has what is read of it. It is there from some time after
+        `ask_whole` until this is closed, and is not the caller's to close. Does not wait.
+        """
+        return self._mapped.table
+
+    def ask_whole(self) -> None:
+        """Have another thread ask whether `whole` can be had, as after the first epoch mostly; returns at once.
+
+        It can when all units were written to the disk tier, or read from it, in this run of the sidecar, and the page
+        cache is likely to keep them.
+        """
+        if self.units * len(self.layout.columns) <= resource.getrlimit(resource.RLIMIT_NOFILE)[1] // _DESCRIPTORS:
+            self._mapped.ask()
+
     def _checked(self, units: Sequence[int], *, in_order: bool = True) -> list[int]:
         try:
             numbers = [operator.index(unit) for unit in units]
@@ -184,6 +211,7 @@ class StreamedVersion:
 
     def close(self) -> None:
         """Give the lease back; a second call does nothing. Windows stay readable, and hold it, until they are closed."""
+        self._mapped.close()
         self._connections.close()
 
     def __enter__(self) -> Self:
@@ -210,3 +238,14 @@ class StreamedVersion:
         connections = Connections.attach(state.address, state.token)
         self.__init__(connections, state.layout, state.window_units)  # type: ignore[misc]  # unpickling makes the object without calling it
         self._is_copy = True
+
+
+def _take_whole(connections: Connections, layout: Layout, units: int) -> Table | None:
+    lease = WindowLease.take_mapped(connections, layout, units)
+    if lease is None:
+        return None
+    try:
+        return Table(lease)
+    except BaseException:
+        lease.close()
+        raise

@@ -54,7 +54,14 @@ class WindowLease:
             As of `Door.window`; `Unavailable` also when this process may not open as many files.
         """
         claim = _Claim(connections.address, connections.token, version, tuple(units))
-        return cls(claim, *_taken(connections, claim, private=False, at_once=at_once))
+        return cls(claim, *_window_of(connections, claim, private=False, at_once=at_once))
+
+    @classmethod
+    def take_mapped(cls, connections: Connections, version: Layout, units: int) -> WindowLease | None:
+        """Ask for all units, mapped from the node's disk; None where that cannot be had now. Errors as of `take`."""
+        claim = _Claim(connections.address, connections.token, version, tuple(range(units)))
+        taken = _taken(connections, claim, lambda door: door.mapped(claim.token), private=False)
+        return None if taken is None else cls(claim, *taken)
 
     @property
     def address(self) -> Address:
@@ -168,13 +175,24 @@ class _Held:
             self.connections.close()
 
 
-def _taken(
+def _window_of(
     connections: Connections, claim: _Claim, *, private: bool, at_once: bool = False
 ) -> tuple[Layout, Descriptors, _Held]:
+    def ask(door: Door) -> Window:
+        return door.window(claim.token, claim.units, at_once=at_once)
+
+    taken = _taken(connections, claim, ask, private=private)
+    assert taken is not None, "it is given, or refused with an error"
+    return taken
+
+
+def _taken(
+    connections: Connections, claim: _Claim, ask: Callable[[Door], Window | None], *, private: bool
+) -> tuple[Layout, Descriptors, _Held] | None:
     make_room(len(claim.units) * len(claim.version.columns))
     door = connections.take()
     try:
-        window = door.window(claim.token, claim.units, at_once=at_once)
+        window = ask(door)
     except AlluxioLanceError:
         # A refusal is a reply like any other: the connection can be used again, if it is still one.
         connections.give(door)
@@ -182,6 +200,9 @@ def _taken(
     except BaseException:
         door.close()
         raise
+    if window is None:
+        connections.give(door)
+        return None
     descriptors = Descriptors(window.descriptors)
     try:
         layout = _layout(claim, window)
@@ -195,7 +216,7 @@ def _arrive(state: _Travelling) -> tuple[Layout, Descriptors, _Held | None]:
     try:
         connections = Connections.attach(state.claim.address, state.claim.token)
         try:
-            return _taken(connections, state.claim, private=True)
+            return _window_of(connections, state.claim, private=True)
         except BaseException:
             connections.close()
             raise

@@ -19,6 +19,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -33,6 +34,7 @@ enum {
     GATHER_SHARE = 1 << 20,
     GATHER_PART = 256 << 10,
     GATHER_THREADS = 64,
+    GATHER_MOST_LATE = 10,
 };
 
 typedef struct {
@@ -171,7 +173,26 @@ typedef struct {
     int helping;
     int helpers;
     int busy;
+    int late;           /* gathers in a row that were waited for longer than they took */
+    int alone;          /* gathers that are still done without helpers, for that */
 } GatherTeam;
+
+static int64_t gather_now(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/* Whoever shares the processors may take one from a helper in the middle of its part. Where that happens, helpers cost more
+   than they bring, so they are left out: for two gathers, and for twice as many each time that it happens again. */
+static void gather_judge(GatherTeam *team, int64_t copied, int64_t waited) {
+    if (waited <= copied) {
+        team->late = 0;
+        return;
+    }
+    if (team->late < GATHER_MOST_LATE) team->late++;
+    team->alone = 1 << team->late;
+}
 
 static void gather_parts(GatherTeam *team, const GatherJob *job, GatherWay way, ptrdiff_t part) {
     for (;;) {
@@ -242,7 +263,14 @@ static void gather_rows(const GatherJob *job, GatherTeam *team, int helpers) {
         way(job, 0, job->count);
         return;
     }
+    if (team->alone > 0) {
+        team->alone--;
+        way(job, 0, job->count);
+        __atomic_store_n(&team->busy, 0, __ATOMIC_RELEASE);
+        return;
+    }
     ptrdiff_t part = (ptrdiff_t)(GATHER_PART / job->width) + 1;
+    int64_t begun = gather_now();
     pthread_mutex_lock(&team->lock);
     team->job = job;
     team->way = way;
@@ -253,10 +281,12 @@ static void gather_rows(const GatherJob *job, GatherTeam *team, int helpers) {
     pthread_cond_broadcast(&team->work);
     pthread_mutex_unlock(&team->lock);
     gather_parts(team, job, way, part);
+    int64_t copied = gather_now();
     pthread_mutex_lock(&team->lock);
     team->places = 0;
     while (team->helping) pthread_cond_wait(&team->done, &team->lock);
     pthread_mutex_unlock(&team->lock);
+    gather_judge(team, copied - begun, gather_now() - copied);
     __atomic_store_n(&team->busy, 0, __ATOMIC_RELEASE);
 }
 

@@ -123,6 +123,10 @@ class Budget:
         """Bytes claimed now."""
         return self._used
 
+    def available(self) -> int:
+        """Return the bytes that the host has free now; page cache that it would give up counts as free."""
+        return self._available()
+
     def shortage(self, need: int, *, huge: int = 0) -> int:
         """Return how many bytes must be given back before ``need`` fits; 0 when it fits now."""
         return max(0, self._used + need - self.limit, need - huge - self._available())

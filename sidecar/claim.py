@@ -10,7 +10,7 @@ from alluxio_lance.sidecar.resident import Load, Resident
 from alluxio_lance.sidecar.stream import Streamed
 from alluxio_lance.sidecar.units import Units
 
-__all__ = ["Asker", "Claim", "PaidRoom"]
+__all__ = ["Asker", "Claim", "MoreRoom", "PaidRoom"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,6 +121,7 @@ class Door:
             "subscribe": self._subscribe,
             "window": self._window,
             "window_at_once": partial(self._window, at_once=True),
+            "mapped": self._mapped,
             "release": self._release,
             "ahead": self._ahead,
         }
@@ -433,12 +434,17 @@ class Door:
 
     def _window(self, connection: Connection, request: Mapping[str, Any], *, at_once: bool = False) -> None:
         lease, stream, asker = self._reading(connection, request)
-
-        def answered(answer: Hold | BaseException) -> None:
-            self._post(lambda: self._windowed(connection, lease, answer))
-
+        answered = self._answering(connection, lease)
         self._windows.window(stream, _numbers(request), asker, answered, at_once=at_once)
         connection.waiting = True
+
+    def _mapped(self, connection: Connection, request: Mapping[str, Any]) -> None:
+        lease, stream, asker = self._reading(connection, request)
+        self._windows.mapped(stream, asker, self._answering(connection, lease))
+        connection.waiting = True
+
+    def _answering(self, connection: Connection, lease: str) -> Callable[[Hold | BaseException], None]:
+        return lambda answer: self._post(lambda: self._windowed(connection, lease, answer))
 
     def _windowed(self, connection: Connection, lease: str, answer: Hold | BaseException) -> None:
         if connection.closed:

@@ -248,6 +248,13 @@ class Loading:
         disk = self._disk
         return [name for name in names if disk is None or not disk.maps(version.content_hash, plan, unit, name)]
 
+    def maps_at_once(self, version: Version, plan: Plan, unit: int, names: Sequence[str]) -> bool:
+        """Tell whether columns of a unit would all be mapped from this node's disk, unread; does not wait."""
+        disk = self._disk
+        return disk is not None and all(
+            disk.maps(version.content_hash, plan, unit, name, checked=True) for name in names
+        )
+
     # -- what becomes of it afterwards -----------------------------------------------------------------------------
 
     def used(self, version: Version) -> None:

@@ -169,7 +169,7 @@ class Shelf:
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         if limit == resource.RLIM_INFINITY:
             return
-        excess = sum(map(_descriptors, self.residents.values())) + need - int(limit * _SEGMENTS)
+        excess = self._descriptors() + need - int(limit * _SEGMENTS)
         if excess <= 0:
             return
         for victim in self._victims(newcomers, for_later=False):
@@ -178,6 +178,14 @@ class Shelf:
                 self.drop(victim)
             if excess <= 0:
                 return
+
+    def has_descriptors(self, need: int) -> bool:
+        """Tell whether so many more leave half of what segments may take to others."""
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return limit == resource.RLIM_INFINITY or self._descriptors() + need <= int(limit * _SEGMENTS) // 2
+
+    def _descriptors(self) -> int:
+        return sum(map(_descriptors, self.residents.values()))
 
     def _victims(self, newcomers: Collection[Resident], *, for_later: bool) -> list[Resident]:
         """List what may go for others, the first to go first."""

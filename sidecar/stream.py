@@ -28,6 +28,8 @@ class Streamed:
     """Columns that were found to have lists with null items."""
     growth: dict[str, float] = field(default_factory=dict)
     """By column, how many times more than planned its units took at most: without a fixed width that is only guessed."""
+    not_on_disk: int = 0
+    """The unit that was missing on the disk when all were looked for last."""
     _planned: dict[tuple[int, frozenset[str], str], int] = field(default_factory=dict)
     """What units take by plan: by their rows and column, since to plan takes longer than to look it up."""
 

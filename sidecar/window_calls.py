@@ -65,9 +65,16 @@ class WindowCalls:
         """
         stream.units.check(numbers)
 
+        self._answer(answer, lambda: self._windows.hold(stream, numbers, asker, at_once=at_once))
+
+    def mapped(self, stream: Stream, asker: Asker, answer: Callable[[Hold | BaseException], None]) -> None:
+        """Map all units from this node's disk and call ``answer`` from another thread, as `window` does."""
+        self._answer(answer, lambda: self._windows.hold_mapped(stream, asker))
+
+    def _answer(self, answer: Callable[[Hold | BaseException], None], hold: Callable[[], Hold]) -> None:
         def work() -> None:
             try:
-                answer(self._windows.hold(stream, numbers, asker, at_once=at_once))
+                answer(hold())
             except BaseException as error:  # noqa: BLE001 - whoever waits is told, whatever it was
                 answer(error)
 

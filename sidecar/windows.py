@@ -17,8 +17,9 @@ import structlog
 
 from alluxio_lance.errors import AlluxioLanceError, InvalidArgument, NoSpace, Unavailable
 from alluxio_lance.layout import ColumnKind
+from alluxio_lance.sidecar import mapped_all
 from alluxio_lance.sidecar.budget import Budget, size_text
-from alluxio_lance.sidecar.claim import Asker, Claim, PaidRoom
+from alluxio_lance.sidecar.claim import Asker, Claim, MoreRoom, PaidRoom
 from alluxio_lance.sidecar.loading import Loading
 from alluxio_lance.sidecar.models.planning import is_model_version
 from alluxio_lance.sidecar.plan import DEFAULT_SHARD_BYTES
@@ -188,30 +189,67 @@ class Windows:
                 claim = (
                     self._claim_spare(stream, numbers, asker) if at_once else self._claim(stream, numbers, asker, until)
                 )
-                for resident in claim.residents:
-                    resident.holders.append(asker.holder)
-                    resident.touch()
-                others = [load for one in claim.residents if (load := one.load) and one not in claim.missing]
+                others = self._join(claim, asker)
             try:
-                self._loads.run(claim)
-                for load in others:
-                    _raise_failure(load, load.wait())
-                with self._locked():
-                    if claim.complete:
-                        self._promises.keep(claim.residents, asker.owner)
-                        return self._hold(stream, claim, asker.holder)
+                hold = self._loaded(stream, claim, others, asker)
             except NoSpace as error:
                 # Rows of no fixed width took more than was guessed.
-                self._let_go(claim.residents, asker.holder)
                 if at_once:
                     raise
                 shortage = error
-            except BaseException:
-                self._let_go(claim.residents, asker.holder)
-                raise
-            else:
-                # Somebody else's load brought other columns, was given up, or found lists with null items.
-                self._let_go(claim.residents, asker.holder)
+                continue
+            if hold is not None:
+                return hold
+
+    def hold_mapped(self, stream: Stream, asker: Asker) -> Hold:
+        """Hold all units of a version together, each mapped from this node's disk: they take no room of the budget.
+
+        Returns
+        -------
+        Hold
+            As of `hold`, with the units in the order of their numbers.
+
+        Raises
+        ------
+        NoSpace
+            When one of them was not read from the disk in this run, or is in memory and in use, when they are too many
+            files, or when the page cache could not hold what they have. It may be otherwise at the next window.
+        NotFound, Restoring, Corrupt, Unavailable
+            As of `hold`.
+        """
+        mapped_all.check(stream, self._loading, self._budget)
+        with self._locked():
+            self._check_open()
+            claim = self._begin_mapped(stream, asker)
+            others = self._join(claim, asker)
+        hold = self._loaded(stream, claim, others, asker)
+        if hold is None:
+            raise mapped_all.refusal(stream, "was loaded in another way meanwhile")
+        return hold
+
+    def _join(self, claim: Claim, asker: Asker) -> list[Load]:
+        """Hold what a claim is about, under the lock, and list the loads of others that it has to wait for."""
+        for resident in claim.residents:
+            resident.holders.append(asker.holder)
+            resident.touch()
+        return [load for one in claim.residents if (load := one.load) and one not in claim.missing]
+
+    def _loaded(self, stream: Stream, claim: Claim, others: Sequence[Load], asker: Asker) -> Hold | None:
+        """Run the loads of a claim and wait for those of others; None when one of these has spoiled it."""
+        try:
+            self._loads.run(claim)
+            for load in others:
+                _raise_failure(load, load.wait())
+            with self._locked():
+                if claim.complete:
+                    self._promises.keep(claim.residents, asker.owner)
+                    return self._hold(stream, claim, asker.holder)
+        except BaseException:
+            self._let_go(claim.residents, asker.holder)
+            raise
+        # Somebody else's load brought other columns, was given up, or found lists with null items.
+        self._let_go(claim.residents, asker.holder)
+        return None
 
     def ahead(self, stream: Stream, numbers: Sequence[int], asker: Asker) -> None:
         """Load units that will be wanted soon, as far as there is room that nobody has a use for; never fails.
@@ -297,7 +335,26 @@ class Windows:
         finally:
             self._waiting -= 1
 
-    def _begin(self, stream: Stream, numbers: Sequence[int], asker: Asker, *, for_later: bool) -> Claim:
+    def _begin_mapped(self, stream: Stream, asker: Asker) -> Claim:
+        """Begin the loads of all units from the disk; those that lie in memory for nobody leave it."""
+        streamed, names = stream.streamed, stream.units.names
+        if not self._shelf.has_descriptors(mapped_all.descriptors(stream)):
+            raise mapped_all.refusal(stream, "would take too many of the sidecar's descriptors")
+        units = streamed.units.only(streamed.units.names, streamed.as_arrow)
+        found = [self._find(streamed, units, number) for number in range(units.count)]
+        for number, one in enumerate(found):
+            if one.load is not None or (one.bytes and (one.holders or one.promised)):
+                raise mapped_all.refusal(stream, "is in memory, and in use", number)
+            if not self._loading.maps_at_once(one.version, one.plan, number, names):
+                raise mapped_all.refusal(stream, "was not read from the disk yet", number)
+        for one in found:
+            if one.bytes:
+                self._shelf.drop(one)
+        return self._begin(stream, range(units.count), asker, for_later=True, room=mapped_all.NoMoreRoom(stream))
+
+    def _begin(
+        self, stream: Stream, numbers: Sequence[int], asker: Asker, *, for_later: bool, room: MoreRoom | None = None
+    ) -> Claim:
         streamed = stream.streamed
         units = streamed.units.only(stream.units.names, streamed.as_arrow)
         whole_units = streamed.units.only(streamed.units.names, streamed.as_arrow)
@@ -323,8 +380,8 @@ class Windows:
         for one in residents:
             if one.load is not None:
                 one.load.join(asker.go_on)
-        room = PaidRoom(self, residents, need)
-        return Claim(streamed, units, tuple(numbers), residents, missing, loads, room)
+        paid = PaidRoom(room or self, residents, need)
+        return Claim(streamed, units, tuple(numbers), residents, missing, loads, paid)
 
     def _in_memory(self, resident: Resident, names: Sequence[str]) -> Sequence[str]:
         assert resident.key.unit is not None

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from alluxio_lance.client.epochs.coming import Coming
 from alluxio_lance.client.epochs.plan import EpochPlan, Window
-from alluxio_lance.client.fixed import FixedColumn
+from alluxio_lance.client.mapped import populate
 from alluxio_lance.client.table import Table
 from alluxio_lance.errors import AlluxioLanceError, Unavailable
 
@@ -42,6 +42,13 @@ class Windows(Protocol):
 
     def ahead(self, units: Sequence[int]) -> None:
         """Ask for units that will be read soon."""
+
+    @property
+    def whole(self) -> Table | None:
+        """All rows as one table, if they are there without taking memory; does not wait."""
+
+    def ask_whole(self) -> None:
+        """Have another thread ask whether `whole` can be had; returns at once."""
 
 
 class _Tables(Protocol):
@@ -165,7 +172,13 @@ class _Streamed:
 
     def rows(self, window: Window, local: npt.NDArray[np.int64]) -> Piece:
         self._calm()
+        whole = self._source.whole
+        if whole is not None:
+            self._drop_coming()
+            self._let_go()
+            return whole, self._plan.row_numbers(window, local)
         if self._held is None or self._held[0] != window.number:
+            self._source.ask_whole()
             table = self._come(window)
             if table is None:
                 # Nobody waits for a window while it holds another one.
@@ -209,7 +222,7 @@ class _Streamed:
         table = self._source.window(window.units.tolist(), at_once=at_once)
         if self._plan.shuffle:
             try:
-                _populate(table)
+                populate(table)
             except BaseException:
                 table.close()
                 raise
@@ -293,17 +306,3 @@ class _Streamed:
         held, self._held = self._held, None
         if held is not None:
             held[1].close()
-
-
-def _populate(table: Table) -> None:
-    """Fill the page tables of what is read in a random order: its first batch would find hardly a page of it there."""
-    for column in table.columns.values():
-        if isinstance(column, FixedColumn):
-            try:
-                column.populate()
-            except OSError as error:
-                raise Unavailable(
-                    f"column {column.layout.name} of {table.layout.uri} cannot be read: {error} - look into the system's log "
-                    "for errors of the disk that the sidecar keeps its disk_dir on",
-                    what="disk tier",
-                ) from error

@@ -1,6 +1,9 @@
 """PyTorch on versions that a sidecar keeps hot, and on plain files in Alluxio."""
 
+import torch
+
 from alluxio_lance.client.arena import ArenaStatistics, arena_statistics
+from alluxio_lance.client.gathering import follow
 from alluxio_lance.client.models.folder import model_folder
 from alluxio_lance.client.models.versioning import version_model
 from alluxio_lance.client.models.watching import Swap
@@ -30,6 +33,9 @@ __all__ = [
     "save_model",
     "version_model",
 ]
+
+# A batch is copied by as many threads as a batch of torch's own.
+follow(torch.get_num_threads)
 
 Dataset = AlluxioDataset
 IterableDataset = AlluxioIterableDataset

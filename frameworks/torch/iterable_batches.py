@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import numpy.typing as npt
@@ -45,8 +44,7 @@ class Tally:
         """Read the sums."""
         if self._table is None:
             return self._before
-        now = asdict(self._table.statistics())
-        return ReadStatistics(**{name: before + now[name] for name, before in asdict(self._before).items()})
+        return self._before + self._table.statistics()
 
 
 class Batches:

@@ -31,6 +31,10 @@ class Checked:
         """Tell whether these very files were found right, and are unchanged."""
         return self._marks.get(digest) == tuple(marks)
 
+    def knows(self, digest: str) -> bool:
+        """Tell whether a column was found right in this run; its files may have changed since."""
+        return digest in self._marks
+
     def forget(self, digest: str) -> None:
         """Forget a column that goes."""
         self._marks.pop(digest, None)

@@ -132,12 +132,19 @@ class DiskTier:
             hot[one.entry.key.unit].append(column)
         return hot
 
-    def maps(self, content_hash: str, plan: Plan, unit: int, name: str) -> bool:
-        """Tell whether a column of a unit would now be mapped from its file; does not wait."""
+    def maps(self, content_hash: str, plan: Plan, unit: int, name: str, *, checked: bool = False) -> bool:
+        """Tell whether a column of a unit would now be mapped from its file; does not wait.
+
+        Parameters
+        ----------
+        checked
+            Only when its file was found right in this run, so that it need not be read for that.
+        """
         if not self._maps_units:
             return False
         column = next(column for column in plan.columns if column.name == name)
-        return self._index.find(Key.of(content_hash, plan, column, unit).digest) is not None
+        digest = Key.of(content_hash, plan, column, unit).digest
+        return self._index.find(digest) is not None and (not checked or self._checked.knows(digest))
 
     def _bring(
         self,

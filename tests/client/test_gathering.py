@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from alluxio_lance.client import fixed
+from alluxio_lance.client import fixed, gathering
 from alluxio_lance.client.fixed import FixedColumn
-from alluxio_lance.client.gathering import SETTING, gather_threads
+from alluxio_lance.client.gathering import SETTING, follow, gather_threads
 from alluxio_lance.client.room import POOL, room
 from alluxio_lance.client.variable import VariableColumn
 from alluxio_lance.errors import InvalidArgument
@@ -20,9 +20,25 @@ UINT8 = np.dtype(np.uint8)
 
 
 def test_one_thread_by_default(monkeypatch):
-    """Without the setting a batch is copied by the thread that asks for it."""
+    """Without the setting or a framework a batch is copied by the thread that asks for it."""
     monkeypatch.delenv(SETTING, raising=False)
+    monkeypatch.setattr(gathering._Framework, "threads", None)
     assert gather_threads() == 1
+
+
+@pytest.mark.parametrize(("says", "threads"), [(1, 1), (3, 3), (64, 4)])
+def test_as_many_as_the_framework_copies_with(monkeypatch, says, threads):
+    """Few of them, no more than processors, and the setting has the last word."""
+    monkeypatch.delenv(SETTING, raising=False)
+    monkeypatch.setattr(gathering._Framework, "threads", None)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    follow(lambda: says)
+    assert gather_threads() == threads
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
+    assert gather_threads() == 1
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    monkeypatch.setenv(SETTING, "7")
+    assert gather_threads() == 7
 
 
 def test_no_more_threads_than_processors(monkeypatch):

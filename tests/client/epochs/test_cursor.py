@@ -53,6 +53,12 @@ class Source:
         self.opened: list[list[int]] = []
         self.hints: list[list[int]] = []
         self.let_go: Callable[[], None] = lambda: None
+        self.whole: Any = None
+        self.asked = 0
+
+    def ask_whole(self) -> None:
+        """Count how often all rows were asked for."""
+        self.asked += 1
 
     def window(self, units: Sequence[int], *, at_once: bool = False) -> Any:
         """Hold units."""
@@ -447,3 +453,21 @@ def test_a_disk_that_fails_is_told_and_not_met_by_touching_its_pages():
         next(cursor.pieces(np.arange(3)))
     cursor.close()
     assert not source.held
+
+
+@pytest.mark.parametrize("spare", [False, True])
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_all_rows_take_the_place_of_windows_once_they_are_there(spare, shuffle):
+    """In the middle of a window, in the same order; what was held and what was to come is let go."""
+    source, the_plan = Source(95, spare=spare), plan(shuffle=shuffle)
+    cursor = streamed_cursor(the_plan, source, patience=None)
+    every = batches(7)
+    found = read(cursor, every[:5])
+    asked, opened = source.asked, len(source.opened)
+    assert asked == len({int(number) for number in the_plan.windows_of(np.concatenate(every[:5]))})
+    source.whole = SimpleNamespace(numbers=np.arange(95))
+    found += read(cursor, every[5:])
+    assert [row for batch in found for row in batch] == in_order(the_plan)
+    wait_until(lambda: not source.held)
+    assert source.asked == asked
+    assert len(source.opened) <= opened + spare

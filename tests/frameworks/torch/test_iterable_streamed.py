@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
-from itertools import islice, zip_longest
+from itertools import count, islice, zip_longest
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from tests.conftest import Node, _running
+from torch.utils.data import DataLoader
 
 from alluxio.torch import Dataset, IterableDataset
+from alluxio_lance.client.cache import RemoteCache
 from alluxio_lance.client.epochs.plan import EpochPlan
+from alluxio_lance.client.streamed import StreamedVersion
 from alluxio_lance.errors import InvalidArgument, NoSpace
 
 pytestmark = [
@@ -190,3 +194,32 @@ def test_a_map_style_dataset_of_what_fits_is_the_same(small):
     with Dataset(URI, columns=["f64"], address=small.at) as other, opened(small, columns=["f64"]) as dataset:
         batch = next(iter(dataset))
         assert batch["f64"].tolist() == other.batch([int(number) for number in batch["f64"]])["f64"].tolist()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_once_all_of_it_is_on_the_disk_windows_are_needed_no_more(workers, monkeypatch):
+    """In the same order, into the middle of an epoch too, and in workers, each of which has it for itself."""
+    with _running("--memory-budget", "20MiB", "--disk-budget", "256MiB") as node:
+        node.register("large", large())
+        with opened(node) as dataset, RemoteCache.connect(node.address) as cache:
+            loader: Any = DataLoader(dataset, batch_size=None, num_workers=workers, persistent_workers=workers > 0)
+            deadline = time.monotonic() + 60
+            for epoch in count():
+                # In the background, so that it is not said in which epoch.
+                mapped = cache.statistics().disk.mapped_bytes >= ROWS * 2048
+                if mapped and not workers:
+                    monkeypatch.setattr(StreamedVersion, "window", None)
+                dataset.set_epoch(epoch)
+                found = numbers(loader)
+                assert sorted(found) == list(range(ROWS))
+                assert cache.statistics().used_bytes <= 20 << 20
+                if not workers:
+                    assert found == planned(dataset, epoch)
+                if mapped:
+                    break
+                assert time.monotonic() < deadline
+            if not workers:
+                begun = iter(loader)
+                assert numbers(islice(begun, 30)) == planned(dataset, dataset.state_dict()["epoch"])[:3000]
+                assert dataset.state_dict()["position"] == 3000
+            del loader

@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 import random
+import resource
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from alluxio_lance.errors import Unavailable
-from alluxio_lance.sidecar import units
+from alluxio_lance.errors import NoSpace, Unavailable
+from alluxio_lance.sidecar import mapped_all, units
 from alluxio_lance.sidecar.budget import Budget
 from alluxio_lance.sidecar.claim import Asker
 from alluxio_lance.sidecar.disk import mapping, reading
@@ -298,4 +300,108 @@ def test_a_load_that_nobody_wants_any_more_closes_the_files(node, monkeypatch):
     with pytest.raises(Unavailable, match="was cancelled"):
         residency.windows.hold(stream, [0, 1], asker)
     assert len(list(Path("/proc/self/fd").iterdir())) == there
+    stream.release()
+
+
+# -- all units together ---------------------------------------------------------------------------------------------
+
+
+def _written(node, **options):
+    """Have all units of two columns written to the disk, and nothing in memory."""
+    residency, tier, store, version = node(**options)
+    _window(residency, version, range(10), ["x", "t"])
+    assert tier.settle()
+    residency.evict(version)
+    return residency, tier, store, version
+
+
+def test_all_units_are_mapped_together(node, folder):
+    """In the order of their numbers, at no cost of the budget, without the store; they stay until they are released."""
+    residency, _, store, version = _written(node)
+    before = _window(residency, version, range(10), ["x", "t"])
+    store.down = True
+    stream = residency.windows.open(version, ["x", "t"], ME)
+    hold = residency.windows.hold_mapped(stream, ME)
+    assert [_content(fd) for fd in hold.descriptors] == before[1]
+    assert hold.layout.num_rows == ROWS
+    assert {os.fstat(fd).st_ino for fd in hold.descriptors} == _files(folder)
+    statistics = residency.statistics()
+    assert (statistics.used_bytes, statistics.disk.mapped_bytes > 0) == (0, True)
+    assert len(residency.windows.hold(stream, [3, 2], ME).descriptors) == 4
+    hold.release()
+    stream.release()
+
+
+def test_units_that_nobody_reads_make_way_for_their_files(node):
+    """Those that somebody reads in memory do not, and then it is not had."""
+    residency, tier, _, version = node()
+    stream = residency.windows.open(version, ["x"], ME)
+    with pytest.raises(NoSpace, match=r"unit 0 .* was not read from the disk yet"):
+        residency.windows.hold_mapped(stream, ME)
+    residency.windows.hold(stream, range(9), ME).release()
+    last = residency.windows.hold(stream, [9], ME)
+    assert tier.settle()
+    used = residency.statistics().used_bytes
+    with pytest.raises(NoSpace, match=r"unit 9 .* is in memory, and in use"):
+        residency.windows.hold_mapped(stream, ME)
+    assert residency.statistics().used_bytes == used
+    last.release()
+    hold = residency.windows.hold_mapped(stream, ME)
+    assert residency.statistics().used_bytes == 0
+    hold.release()
+    assert residency.statistics().disk.mapped_bytes == 0
+    stream.release()
+
+
+def test_what_was_not_hashed_in_this_run_is_not_mapped_as_a_whole(node):
+    """To read all of it for that is what windows do one by one."""
+    residency, tier, _, version = _written(node)
+    residency.close()
+    tier.close()
+    residency, _, _, version = node()
+    stream = residency.windows.open(version, ["x"], ME)
+    with pytest.raises(NoSpace, match="not read from the disk yet"):
+        residency.windows.hold_mapped(stream, ME)
+    for number in range(10):
+        residency.windows.hold(stream, [number], ME).release()
+    residency.windows.hold_mapped(stream, ME).release()
+    stream.release()
+
+
+def test_what_cannot_be_mapped_together(node, monkeypatch):
+    """What the page cache would not keep, what is too many files, and units that are copied into memory."""
+    residency, tier, store, version = _written(node)
+    stream = residency.windows.open(version, ["x", "t"], ME)
+    tight = Residency(Loading(store, tier), Budget(1 << 30, available=lambda: ROWS * 8))
+    narrow = tight.windows.open(version, ["x"], ME)
+    with pytest.raises(NoSpace, match="more than the page cache is likely to keep"):
+        tight.windows.hold_mapped(narrow, ME)
+    tight.close()
+    with monkeypatch.context() as patch:
+        patch.setattr(mapped_all, "_MOST_DESCRIPTORS", 19)
+        with pytest.raises(NoSpace, match="would be 20 files, of which 19"):
+            residency.windows.hold_mapped(stream, ME)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with monkeypatch.context() as patch:
+        patch.setattr(resource, "getrlimit", lambda _: (100, limits[1]))
+        with pytest.raises(NoSpace, match="too many of the sidecar's descriptors"):
+            residency.windows.hold_mapped(stream, ME)
+    residency.windows.hold_mapped(stream, ME).release()
+    stream.release()
+
+
+def test_a_file_that_vanishes_before_it_is_mapped(node, folder):
+    """It is not read into memory in its place: that is for windows, which have room for it. Nothing stays held."""
+    residency, _, store, version = _written(node)
+    before = _window(residency, version, [0, 1], ["x"])
+    shutil.rmtree(min(folder.glob("*/0.arrow")).parent)
+    opened = store.opened
+    stream = residency.windows.open(version, ["x", "t"], ME)
+    with pytest.raises(NoSpace, match="has left the disk in part"):
+        residency.windows.hold_mapped(stream, ME)
+    assert (residency.statistics().used_bytes, residency.statistics().disk.mapped_bytes) == (0, 0)
+    with pytest.raises(NoSpace, match="was not read from the disk yet"):
+        residency.windows.hold_mapped(stream, ME)
+    assert _window(residency, version, [0, 1], ["x"]) == before
+    assert store.opened > opened
     stream.release()
