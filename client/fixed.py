@@ -151,6 +151,10 @@ class FixedColumn:
             self._populated = True
             self._mapped()[0].populate()
 
+    def read_in(self, start: int, stop: int) -> None:
+        """Have rows read in of which the kernel may have dropped pages; errors as of `populate`."""
+        self._mapped()[0].populate(start * self._row_bytes, stop * self._row_bytes)
+
     def _prefault(self, coming: int) -> None:
         before, self._gathered = self._gathered, self._gathered + coming
         # What came before counts, not what comes now: the first batch of a new version does not wait for all of it.

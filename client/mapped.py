@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from alluxio_lance.client.fixed import FixedColumn
 from alluxio_lance.client.table import Table
 from alluxio_lance.errors import AlluxioLanceError, Unavailable
 
-__all__ = ["Mapped", "populate"]
+__all__ = ["Mapped", "populate", "read_in"]
 
 _PAUSE: Final = 10
 """Times that a question took until the next one: where it is always refused, it takes a tenth of a thread at most."""
@@ -96,13 +97,31 @@ def populate(table: Table) -> None:
     Unavailable
         When bytes cannot be had.
     """
-    for column in table.columns.values():
-        if isinstance(column, FixedColumn):
-            try:
-                column.populate()
-            except OSError as error:
-                raise Unavailable(
-                    f"column {column.layout.name} of {table.layout.uri} cannot be read: {error} - look into the system's log "
-                    "for errors of the disk that the sidecar keeps its disk_dir on",
-                    what="disk tier",
-                ) from error
+    for column in _fixed(table):
+        with _told(column, table):
+            column.populate()
+
+
+def read_in(table: Table, rows: Iterable[tuple[int, int]]) -> None:
+    """Have ranges of rows read in of which the kernel may have dropped pages since; errors as of `populate`."""
+    ranges = list(rows)
+    for column in _fixed(table):
+        with _told(column, table):
+            for start, stop in ranges:
+                column.read_in(start, stop)
+
+
+def _fixed(table: Table) -> list[FixedColumn]:
+    return [column for column in table.columns.values() if isinstance(column, FixedColumn)]
+
+
+@contextmanager
+def _told(column: FixedColumn, table: Table) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Unavailable(
+            f"column {column.layout.name} of {table.layout.uri} cannot be read: {error} - look into the system's log for "
+            "errors of the disk that the sidecar keeps its disk_dir on",
+            what="disk tier",
+        ) from error

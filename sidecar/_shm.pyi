@@ -49,8 +49,14 @@ class Mapping:
         """Whether its buffer is."""
     def __len__(self) -> int:
         """Bytes in all pieces."""
-    def populate(self) -> None:
-        """Fill this process' page tables now instead of at first touch; the interpreter runs on meanwhile."""
+    def populate(self, start: int = 0, stop: int | None = None) -> None:
+        """Fill this process' page tables now instead of at first touch; the interpreter runs on meanwhile.
+
+        Parameters
+        ----------
+        start, stop
+            Bytes, widened to whole pages; all of them by default.
+        """
     def __buffer__(self, flags: int, /) -> memoryview: ...
 
 def read_indices(indices: list[int], target: _Indices) -> bool:

@@ -174,23 +174,25 @@ cdef class Mapping:
     def __len__(self):
         return self.length
 
-    def populate(self):
+    def populate(self, size_t start=0, stop=None):
         cdef int failed = 0
-        if self.length == 0:
+        cdef size_t end = self.length if stop is None else <size_t>min(<size_t>stop, self.length)
+        if start >= end:
             return
+        start -= start % SMALL
+        cdef size_t size = min(round_up(end, SMALL), self.mapped) - start
         with nogil:
-            if madvise(self.start, self.mapped, MADV_POPULATE_READ) != 0:
+            if madvise(self.start + start, size, MADV_POPULATE_READ) != 0:
                 failed = errno
                 if failed == EINVAL:
-                    self._touch()
+                    self._touch(start, end)
         if failed and failed != EINVAL:
-            raise os_error(failed, f"cannot read {self.mapped} bytes in")
+            raise os_error(failed, f"cannot read {size} bytes in")
 
-    cdef void _touch(self) noexcept nogil:
+    cdef void _touch(self, size_t at, size_t end) noexcept nogil:
         # Kernels before 5.14 have no MADV_POPULATE_READ.
         cdef const volatile uint8_t *place = self.start
-        cdef size_t at = 0
-        while at < self.length:
+        while at < end:
             place[at]
             at += SMALL
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from alluxio_lance.client.epochs.coming import Coming
 from alluxio_lance.client.epochs.plan import EpochPlan, Window
-from alluxio_lance.client.mapped import populate
+from alluxio_lance.client.mapped import populate, read_in
 from alluxio_lance.client.table import Table
 from alluxio_lance.errors import AlluxioLanceError, Unavailable
 
@@ -165,6 +165,8 @@ class _Streamed:
         self._coming: Coming | None = None
         self._ordered: tuple[int, npt.NDArray[np.int64]] | None = None
         """Of the window that comes, made by the thread that takes it."""
+        self._number = -1
+        """Of the window that is read, once all rows are there."""
 
     def order(self, window: Window) -> npt.NDArray[np.int64]:
         ordered, self._ordered = self._ordered, None
@@ -174,8 +176,7 @@ class _Streamed:
         self._calm()
         whole = self._source.whole
         if whole is not None:
-            self._drop_coming()
-            self._let_go()
+            self._go_on_in(whole, window)
             return whole, self._plan.row_numbers(window, local)
         if self._held is None or self._held[0] != window.number:
             self._source.ask_whole()
@@ -187,6 +188,23 @@ class _Streamed:
             left, self._held = self._held, (window.number, table)
             self._look_ahead(window.number + 1, None if left is None else left[1])
         return self._held[1], local
+
+    def _go_on_in(self, whole: Table, window: Window) -> None:
+        """Let go of windows, and have the next one read in again as far as the kernel has dropped it since."""
+        self._let_go()
+        if self._number == window.number:
+            return
+        self._number = window.number
+        left = self._come(window)
+        if left is not None:
+            left.close()
+        following = window.number + 1
+        if self._plan.shuffle and following < len(self._plan.windows):
+            self._coming = Coming(following, lambda: read_in(whole, self._ranges(self._plan.windows[following])))
+
+    def _ranges(self, window: Window) -> Iterator[tuple[int, int]]:
+        for unit in window.units.tolist():
+            yield unit * self._plan.unit_rows, min((unit + 1) * self._plan.unit_rows, self._plan.rows)
 
     def _come(self, window: Window) -> Table | None:
         """Return the window if it is what another thread has taken."""
@@ -273,7 +291,7 @@ class _Streamed:
             if self._rested is None:
                 return
             dropped = self._let_go_idle(time.monotonic() - self._rested)
-        if dropped is not None:
+        if dropped is not None and self._source.whole is None:
             # It is loaded all the same, as far as there is room for it, but not held.
             self._ask_ahead(dropped)
 

@@ -131,6 +131,27 @@ def test_populate_fills_the_page_tables(memfile):
     assert part[part.index("Rss:") :].split()[1] == str(64 * PAGE // 1024)
 
 
+@pytest.mark.parametrize(
+    ("start", "stop", "pages"),
+    [
+        (0, 1, 1),
+        (PAGE - 1, PAGE + 1, 2),
+        (3 * PAGE, 3 * PAGE, 0),
+        (60 * PAGE, 1 << 40, 4),
+        (1 << 40, None, 0),
+        (5, 4, 0),
+    ],
+)
+def test_populate_a_part(memfile, start, stop, pages):
+    """The pages that the range touches, with as many around them as the kernel likes, and nothing without a range."""
+    mapping = Mapping([(memfile(b"x" * 64 * PAGE), 0, 64 * PAGE)])
+    mapping.populate(start, stop)
+    text = Path("/proc/self/smaps").read_text()
+    part = text[text.index(f"{mapping.address:x}-") :]
+    found = int(part[part.index("Rss:") :].split()[1]) * 1024 // PAGE
+    assert pages <= found <= (64 if pages else 0)
+
+
 @pytest.mark.parametrize("width", [1, 2, 3, 4, 7, 8, 16, 100, 512, 513, 5000])
 @pytest.mark.parametrize("offset", [0, 1])
 def test_gather_copies_rows_of_any_width(width, offset):

@@ -465,9 +465,43 @@ def test_all_rows_take_the_place_of_windows_once_they_are_there(spare, shuffle):
     found = read(cursor, every[:5])
     asked, opened = source.asked, len(source.opened)
     assert asked == len({int(number) for number in the_plan.windows_of(np.concatenate(every[:5]))})
-    source.whole = SimpleNamespace(numbers=np.arange(95))
+    read_in: list[tuple[int, int]] = []
+
+    class Column(FixedColumn):
+        def __init__(self):
+            """Take nothing."""
+
+        def read_in(self, start, stop):
+            read_in.append((start, stop))
+
+    source.whole = SimpleNamespace(numbers=np.arange(95), columns={"x": Column()})
     found += read(cursor, every[5:])
     assert [row for batch in found for row in batch] == in_order(the_plan)
     wait_until(lambda: not source.held)
     assert source.asked == asked
     assert len(source.opened) <= opened + spare
+    # Of the windows behind the one that was being read then, each before it is read, all rows.
+    later = the_plan.windows[int(the_plan.windows_of(every[5])[0]) + 1 :]
+    wanted = [(unit * UNIT, min(unit * UNIT + UNIT, 95)) for window in later for unit in window.units.tolist()]
+    assert read_in == (wanted if shuffle else [])
+
+
+def test_a_page_that_cannot_be_read_in_again_is_told_before_it_is_touched():
+    """With the first row of its window."""
+
+    class Column(FixedColumn):
+        def __init__(self):
+            self.layout = SimpleNamespace(name="image")
+
+        def read_in(self, start, stop):
+            raise OSError(errno.EFAULT, "cannot read 4096 bytes in")
+
+    source, the_plan = Source(95), plan()
+    layout = SimpleNamespace(uri="alluxio://datasets/x@v1")
+    source.whole = SimpleNamespace(numbers=np.arange(95), columns={"image": Column()}, layout=layout)
+    cursor = streamed_cursor(the_plan, source, patience=None)
+    first = the_plan.windows[0].stop
+    assert read_one(cursor, np.arange(first)) == in_order(the_plan)[:first]
+    with pytest.raises(Unavailable, match="column image of alluxio://datasets/x@v1 cannot be read"):
+        read_one(cursor, np.arange(first, first + 2))
+    cursor.close()
