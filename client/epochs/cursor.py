@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import resource
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -167,6 +168,8 @@ class _Streamed:
         """Of the window that comes, made by the thread that takes it."""
         self._number = -1
         """Of the window that is read, once all rows are there."""
+        self._faults: int | None = None
+        """Of this process when it was begun."""
 
     def order(self, window: Window) -> npt.NDArray[np.int64]:
         ordered, self._ordered = self._ordered, None
@@ -190,7 +193,7 @@ class _Streamed:
         return self._held[1], local
 
     def _go_on_in(self, whole: Table, window: Window) -> None:
-        """Let go of windows, and have the next one read in again as far as the kernel has dropped it since."""
+        """Let go of windows; where the kernel has dropped pages since, have the next window's read in again."""
         self._let_go()
         if self._number == window.number:
             return
@@ -198,8 +201,10 @@ class _Streamed:
         left = self._come(window)
         if left is not None:
             left.close()
+        faults, self._faults = self._faults, _major_faults()
         following = window.number + 1
-        if self._plan.shuffle and following < len(self._plan.windows):
+        # To look at pages that are all there takes the time of several batches, so it is done only when some were not.
+        if self._plan.shuffle and faults is not None and faults < self._faults and following < len(self._plan.windows):
             self._coming = Coming(following, lambda: read_in(whole, self._ranges(self._plan.windows[following])))
 
     def _ranges(self, window: Window) -> Iterator[tuple[int, int]]:
@@ -324,3 +329,8 @@ class _Streamed:
         held, self._held = self._held, None
         if held is not None:
             held[1].close()
+
+
+def _major_faults() -> int:
+    """Count the pages of this process that had to be read from a disk when they were touched."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_majflt
