@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from alluxio_lance.sidecar._shm import Mapping, gather, read_indices, resolve
 
 PAGE = 4096
+KEPT_BY_VALGRIND = 1 << 63 if "vgpreload" in os.environ.get("LD_PRELOAD", "") else 0
 SEVERAL = 4
 """Threads; the number of processors does not bound what the native module does."""
 LARGE_ROWS, LARGE_WIDTH = 700, 12_288 + 40
@@ -34,7 +35,7 @@ def large() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, LARGE_ROWS * LARGE_WIDTH, np.uint8)
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(
     width=st.one_of(st.integers(1, 300), st.integers(300, 9000)),
     rows=st.integers(1, 40),
@@ -54,7 +55,7 @@ def test_gathers_equal_a_plain_loop(width, rows, ahead, threads, data):
     assert (target[len(indices) * width :] == 0xAA).all(), "nothing is written behind the last row"
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(width=st.integers(1, 6000), pages=st.lists(st.integers(1, 3), min_size=1, max_size=12), data=st.data())
 def test_gathers_cross_the_seams_of_joined_segments(width, pages, data):
     """Rows that begin in one file and end in another, behind it in memory, come whole."""
@@ -184,8 +185,8 @@ def test_helpers_leave_signals_to_the_interpreter(large):
     for task in helpers:
         status = (task / "status").read_text()
         blocked = int(status[status.index("SigBlk:") :].split()[1], 16)
-        # All but SIGKILL, SIGSTOP and the two that the C library keeps to itself.
-        assert blocked | 1 << 8 | 1 << 18 | 3 << 31 == 2**64 - 1
+        # All but SIGKILL, SIGSTOP and the two that the C library keeps to itself; valgrind keeps the last one.
+        assert blocked | 1 << 8 | 1 << 18 | 3 << 31 | KEPT_BY_VALGRIND == 2**64 - 1
 
 
 def test_small_gathers_wake_nobody():
