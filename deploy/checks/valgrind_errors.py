@@ -34,7 +34,9 @@ def errors(file: Path) -> Iterator[str]:
             f"{frame.findtext('fn', '?')} ({Path(frame.findtext('obj', '?')).name} {frame.findtext('line', '')})"
             for frame in error.iter("frame")
         ]
-        if (kind in ANYWHERE and not any(each in frames[0] for each in WHOLE_WORDS)) or any("_shm." in frame for frame in frames):
+        if (kind in ANYWHERE and not any(each in frames[0] for each in WHOLE_WORDS)) or any(
+            "_shm." in frame for frame in frames
+        ):
             what = error.findtext("what") or error.findtext("xwhat/text", "")
             yield "\n    ".join([f"{kind}: {what}", *frames[:12]])
 

@@ -82,9 +82,13 @@ class Break(Misdeed):
 
 
 class Kill(Misdeed):
-    """A worker is killed with -9; DataLoader raises, or our own error says that a batch did not arrive."""
+    """A worker is killed with -9; DataLoader raises, or our own error says that a batch did not arrive.
 
-    errors = (RuntimeError, Unavailable)
+    A batch for which no slot was free travels as torch's own shared memory, whose descriptor torch fetches from the worker
+    when it takes the batch: from a dead one that fails with what the connection says.
+    """
+
+    errors = (RuntimeError, Unavailable, ConnectionError, EOFError)
 
     def now(self, batch: dict[str, Any], iterator: Any) -> bool:
         """Kill, and wait until it is dead."""
