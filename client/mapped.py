@@ -13,7 +13,7 @@ from alluxio_lance.client.fixed import FixedColumn
 from alluxio_lance.client.table import Table
 from alluxio_lance.errors import AlluxioLanceError, Unavailable
 
-__all__ = ["Mapped", "populate", "read_in"]
+__all__ = ["Mapped", "populated", "read_in"]
 
 _PAUSE: Final = 10
 """Times that a question took until the next one: where it is always refused, it takes a tenth of a thread at most."""
@@ -70,13 +70,7 @@ class Mapped:
 
     def _populated(self) -> Table | None:
         table = self._take()
-        if table is not None:
-            try:
-                populate(table)
-            except BaseException:
-                table.close()
-                raise
-        return table
+        return None if table is None else populated(table)
 
     def close(self) -> None:
         """Let it go; a second call does nothing."""
@@ -89,21 +83,26 @@ class Mapped:
             table.close()
 
 
-def populate(table: Table) -> None:
+def populated(table: Table) -> Table:
     """Fill the page tables of what is read in a random order: its first batch would find hardly a page of it there.
 
     Raises
     ------
     Unavailable
-        When bytes cannot be had.
+        When bytes cannot be had. The table is closed then.
     """
-    for column in _fixed(table):
-        with _told(column, table):
-            column.populate()
+    try:
+        for column in _fixed(table):
+            with _told(column, table):
+                column.populate()
+    except BaseException:
+        table.close()
+        raise
+    return table
 
 
 def read_in(table: Table, rows: Iterable[tuple[int, int]]) -> None:
-    """Have ranges of rows read in of which the kernel may have dropped pages since; errors as of `populate`."""
+    """Have ranges of rows read in of which the kernel may have dropped pages since; `Unavailable` when bytes cannot be had."""
     ranges = list(rows)
     for column in _fixed(table):
         with _told(column, table):

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from alluxio_lance.client.epochs.coming import Coming
 from alluxio_lance.client.epochs.plan import EpochPlan, Window
-from alluxio_lance.client.mapped import populate, read_in
+from alluxio_lance.client.mapped import populated, read_in
 from alluxio_lance.client.table import Table
 from alluxio_lance.errors import AlluxioLanceError, Unavailable
 
@@ -243,13 +243,7 @@ class _Streamed:
 
     def _take(self, window: Window, *, at_once: bool = False) -> Table:
         table = self._source.window(window.units.tolist(), at_once=at_once)
-        if self._plan.shuffle:
-            try:
-                populate(table)
-            except BaseException:
-                table.close()
-                raise
-        return table
+        return populated(table) if self._plan.shuffle else table
 
     def _ask_ahead(self, number: int) -> None:
         if self._asked < number < len(self._plan.windows):
