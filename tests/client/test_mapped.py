@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.client.test_ondemand import read
+from tests.client import test_ondemand
+from tests.client.test_ondemand import BUDGET, ROWS, read
 from tests.client.test_streaming import UNIT_ROWS, WIDTH, data, eventually, statistics
 from tests.conftest import Node, _running
 
@@ -24,16 +25,7 @@ from alluxio_lance.client.streamed import StreamedVersion
 from alluxio_lance.client.table import Table
 from alluxio_lance.errors import Unavailable
 
-ROWS = 7 * UNIT_ROWS + 100
-"""Eight units, of which the last one is short."""
-BUDGET = 5 * UNIT_ROWS * (WIDTH + 100)
-
-pytestmark = [
-    # The watchdog: a wait for memory that nobody frees fails the test.
-    pytest.mark.timeout(120),
-    # Other rooms' tests load Lance into this process; nothing here forks one that uses it.
-    pytest.mark.filterwarnings("ignore:lance is not fork-safe"),
-]
+pytestmark = test_ondemand.pytestmark
 
 
 @pytest.fixture(scope="module")
