@@ -157,11 +157,7 @@ class StreamedVersion:
             When the sidecar is gone, or this was closed.
         """
         lease = WindowLease.take(self._connections, self.layout, self._checked(units), at_once=at_once)
-        try:
-            return Table(lease)
-        except BaseException:
-            lease.close()
-            raise
+        return Table.holding(lease)
 
     def ahead(self, units: Sequence[int]) -> None:
         """Have units loaded in the background that will be asked for soon, the most urgent first; returns at once.
@@ -242,10 +238,4 @@ class StreamedVersion:
 
 def _take_whole(connections: Connections, layout: Layout, units: int) -> Table | None:
     lease = WindowLease.take_mapped(connections, layout, units)
-    if lease is None:
-        return None
-    try:
-        return Table(lease)
-    except BaseException:
-        lease.close()
-        raise
+    return None if lease is None else Table.holding(lease)

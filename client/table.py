@@ -45,6 +45,11 @@ class Table:
     ) -> Table:
         """Open a version; ``wait``, ``on_progress`` and errors as in `open_lease`."""
         lease = open_lease(uri, columns, Address.find(address), wait=wait, on_progress=on_progress)
+        return cls.holding(lease)
+
+    @classmethod
+    def holding(cls, lease: Held) -> Table:
+        """Make the table of a lease, which is closed if that fails."""
         try:
             return cls(lease)
         except BaseException:
