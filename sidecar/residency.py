@@ -208,8 +208,7 @@ class Residency:
                     self._publish(resident, mine, loaded)
                     return self._hold(resident, names, holder, counted=counted)
             error = running.wait()
-            # A load that was given up before this call came to wait for it says nothing about the version.
-            if error is not None and not running.given_up and running.columns.intersection(missing):
+            if error is not None and running.says(error, missing):
                 raise error
 
     def _find(self, version: Version) -> Resident:

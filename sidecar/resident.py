@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
 import pyarrow as pa
 
-from alluxio_lance.errors import AlluxioLanceError, Internal
+from alluxio_lance.errors import AlluxioLanceError, Corrupt, Internal, NoSpace
 from alluxio_lance.layout import Column, Layout, Pages
 from alluxio_lance.manager import OnProgress
 from alluxio_lance.sidecar.loader import HotColumn
@@ -83,7 +83,7 @@ class Load:
         self._error = error
         self._done.set()
 
-    def wait(self) -> BaseException | None:
+    def wait(self) -> AlluxioLanceError | None:
         """Wait for the end; returns a copy of the error, if it failed, since every waiter raises its own."""
         self._done.wait()
         error = self._error
@@ -94,6 +94,16 @@ class Load:
         return Internal(
             f"the load that this call waited for failed: {type(error).__name__}: {error} - please report it"
         )
+
+    def says(self, error: AlluxioLanceError, missing: Collection[str]) -> bool:
+        """Tell whether an error with which it failed is that of a load of these columns too.
+
+        Of a load that was given up it says nothing about the version; and without the other columns there may be room,
+        and nothing corrupt.
+        """
+        if self.given_up or self.columns.isdisjoint(missing):
+            return False
+        return self.columns.issubset(missing) or not isinstance(error, (NoSpace, Corrupt))
 
 
 @dataclass(slots=True, eq=False)

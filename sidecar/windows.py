@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Final
@@ -239,7 +239,7 @@ class Windows:
         try:
             self._loads.run(claim)
             for load in others:
-                _raise_failure(load, load.wait())
+                _raise_failure(load, stream.units.names)
             with self._locked():
                 if claim.complete:
                     self._promises.keep(claim.residents, asker.owner)
@@ -431,9 +431,10 @@ class Windows:
             one.reader.close()
 
 
-def _raise_failure(load: Load, error: BaseException | None) -> None:
-    """Raise why somebody else's load failed; one that was given up, or had no room, is tried again."""
-    if error is not None and not load.given_up and not isinstance(error, NoSpace):
+def _raise_failure(load: Load, wanted: Collection[str]) -> None:
+    """Wait for somebody else's load, and raise why it failed for these columns; what had no room is tried again."""
+    error = load.wait()
+    if error is not None and load.says(error, wanted) and not isinstance(error, NoSpace):
         raise error
 
 

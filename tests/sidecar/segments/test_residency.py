@@ -353,23 +353,31 @@ def test_waiters_get_the_error_of_the_load(residency, library, events, fault, ki
     residency.open(version).release()
 
 
-def test_a_waiter_for_other_columns_survives_the_failure(residency, library):
-    """When a load fails, a caller that wanted other columns loads these."""
+@pytest.mark.parametrize(
+    ("columns", "fault"),
+    [
+        (["x"], Corrupt("bad page", expected=1, found=2)),
+        (["x", "y"], Corrupt("bad page", expected=1, found=2)),
+        (["x", "y"], NoSpace("too much", need=2, budget=1)),
+    ],
+)
+def test_a_waiter_for_other_columns_survives_the_failure(residency, library, columns, fault):
+    """When a load fails for what it was to load, a caller that wanted others, or fewer, loads these."""
     version = library.add()
-    first = _Stopped(library, residency, version, columns=["x"])
+    first = _Stopped(library, residency, version, columns=columns)
     stop = first._stop
 
     def fail() -> None:
         library.before_batch = lambda: None
         stop()
-        raise Corrupt("bad page", expected=1, found=2)
+        raise fault
 
     library.before_batch = fail
     results: list[object] = []
     second = threading.Thread(target=lambda: results.append(residency.open(version, ["y"], on_progress=print)))
     second.start()
     _wait_for_listeners(residency, version, 1)
-    assert isinstance(first.finish(), Corrupt)
+    assert first.finish() is fault
     second.join(WAIT)
     assert [column.name for column in results[0].layout.columns] == ["y"]
     results[0].release()

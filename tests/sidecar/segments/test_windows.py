@@ -6,6 +6,7 @@ import os
 import random
 import resource
 import threading
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -18,7 +19,7 @@ import pytest
 from alluxio_lance.client.columns import open_columns
 from alluxio_lance.client.counting import ReadCounters
 from alluxio_lance.client.descriptors import Descriptors
-from alluxio_lance.errors import Conflict, InvalidArgument, Leased, NoSpace, NotFound, Unavailable
+from alluxio_lance.errors import Conflict, Corrupt, InvalidArgument, Leased, NoSpace, NotFound, Unavailable
 from alluxio_lance.layout import ColumnKind, Pages
 from alluxio_lance.sidecar import units, windows
 from alluxio_lance.sidecar.budget import Budget
@@ -650,6 +651,35 @@ def test_a_load_that_fails_leaves_nothing(make):
     residency.windows.hold(stream, [1, 2], asker("a")).release()
     assert len(library.readers) == 2
     stream.release()
+
+
+def test_a_fault_of_another_column_is_not_that_of_a_window_without_it(make):
+    """Who waits for a load of more columns loads its own when that fails for what is corrupt."""
+    residency, library, version = make(_mixed())
+    every, one = (residency.windows.open(version, names, asker(str(names))) for names in (None, ["text"]))
+    reached, going_on = threading.Event(), threading.Event()
+
+    def fail():
+        library.before_batch = lambda: None
+        reached.set()
+        assert going_on.wait(WAIT)
+        raise Corrupt("bad page", expected=1, found=2)
+
+    library.before_batch = fail
+    with ThreadPoolExecutor(2) as threads:
+        failing = threads.submit(residency.windows.hold, every, [2], asker("a"))
+        assert reached.wait(WAIT)
+        waiting = threads.submit(residency.windows.hold, one, [2], asker("b"))
+        while len(residency._shelf.units(version)[-1].holders) < 2:
+            assert not waiting.done()
+            time.sleep(0.01)
+        going_on.set()
+        with pytest.raises(Corrupt, match="bad page"):
+            failing.result(WAIT)
+        hold = waiting.result(WAIT)
+    assert [column.name for column in hold.layout.columns] == ["text"]
+    for held in (hold, one, every):
+        held.release()
 
 
 def test_what_was_loaded_before_a_fault_stays(make):
