@@ -109,7 +109,8 @@ def measure(
     source = generate(work / "source", rows)
     env = environment(work / "home")
     points: list[dict[str, Any]] = []
-    with serving(work / "sidecar") as address:
+    # What its disk tier would write is no memory.
+    with serving(work / "sidecar", ("--disk-budget", "0")) as address:
         env["ALLUXIO_LANCE_ADDRESS"] = address
         # Where the ways find their data: ours in the sidecar, memmap in the files that were made.
         previous = os.environ.get("ALLUXIO_LANCE_ADDRESS")
