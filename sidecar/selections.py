@@ -40,11 +40,15 @@ class _Search:
 
     wishes: list[Callable[[], bool]] = field(default_factory=list)
     over: bool = False
+    given_up: bool = False
+    """Nobody waited any more, and it was ended for that."""
     bits: _Bits | None = None
     error: BaseException | None = None
 
     def unwanted(self) -> bool:
-        return not any(wanted() for wanted in self.wishes)
+        """Tell whether it should end since nobody waits; once it has said so, it stays so."""
+        self.given_up = self.given_up or not any(wanted() for wanted in self.wishes)
+        return self.given_up
 
 
 class Selections:
@@ -87,14 +91,22 @@ class Selections:
 
     def _find(self, key: tuple[Key, str], version: Version, wanted: Callable[[], bool]) -> _Bits:
         with self._changed:
-            kept = self._kept.get(key)
-            if kept is not None:
-                self._kept.move_to_end(key)
-                return kept
-            search = self._searches.get(key)
-            if search is not None:
+            while True:
+                kept = self._kept.get(key)
+                if kept is not None:
+                    self._kept.move_to_end(key)
+                    return kept
+                search = self._searches.get(key)
+                if search is None:
+                    break
                 search.wishes.append(wanted)
-                return self._await(search, wanted)
+                self._await(search, wanted)
+                if search.bits is not None:
+                    return search.bits
+                # One that was given up before this call came to wait for it says nothing about the filter.
+                if not search.given_up:
+                    assert search.error is not None
+                    raise search.error
             search = self._searches[key] = _Search([wanted])
         try:
             bits = search.bits = self._evaluate(version, key[1], search)
@@ -111,16 +123,12 @@ class Selections:
                     self._keep(key, search.bits)
                 self._changed.notify_all()
 
-    def _await(self, search: _Search, wanted: Callable[[], bool]) -> _Bits:
-        """Wait for somebody else's evaluation, under the lock."""
+    def _await(self, search: _Search, wanted: Callable[[], bool]) -> None:
+        """Wait for the end of somebody else's evaluation, under the lock."""
         while not search.over:
             if not wanted() or self._closed:
                 raise _ended()
             self._changed.wait(_LOOK)
-        if search.bits is None:
-            assert search.error is not None
-            raise search.error
-        return search.bits
 
     def _evaluate(self, version: Version, filter: str, search: _Search) -> _Bits:
         self._begin(search)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -151,6 +152,34 @@ def test_an_evaluation_goes_on_for_those_who_stay(version):
         there = False
         table.gate.set()
         assert stays.result(10) == list(range(0, ROWS, 7))
+
+
+def test_who_comes_while_an_evaluation_is_given_up_gets_one_of_his_own(version):
+    """It ended since nobody waited, which is no answer to somebody who does."""
+    table = FilteredTable()
+    there, closing_table, going_on = True, threading.Event(), threading.Event()
+
+    def close():
+        closing_table.set()
+        assert going_on.wait(10)
+
+    def leave():
+        nonlocal there
+        there, table.gate = False, None
+        return True
+
+    table.gate = SimpleNamespace(wait=lambda _: leave())
+    table.close = close
+    with Selections(table.open) as selections, ThreadPoolExecutor(2) as pool:
+        gone = pool.submit(find, selections, version, "7", lambda: there)
+        assert closing_table.wait(10)
+        late = pool.submit(find, selections, version, "7")
+        while len(next(iter(selections._searches.values())).wishes) < 2:
+            assert not late.done()
+        going_on.set()
+        with pytest.raises(Unavailable, match="nobody waits"):
+            gone.result(10)
+        assert late.result(10) == list(range(0, ROWS, 7))
 
 
 def test_only_two_are_evaluated_at_once(version):
