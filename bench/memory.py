@@ -102,8 +102,9 @@ def measure(
     -------
     dict
         ``data_bytes``; ``points``, one for each way and number of workers: ``pss`` and its parts ``anonymous``, ``file``
-        and ``shared`` in bytes, over the consumer, its workers, and for ours the sidecar; ``growth``: for each way and each
-        of these what an added worker costs by the least squares line, in percent of the data; ``machine``.
+        and ``shared`` in bytes, over the consumer, its workers, and for ours the sidecar, of which ``program`` are the
+        pages of files; ``growth``: for each way and each of these parts what an added worker costs by the least squares
+        line, in percent of the data, without ``program``; ``machine``.
     """
     on_step(f"make {rows} rows")
     source = generate(work / "source", rows)
@@ -152,7 +153,12 @@ def _growth(points: Sequence[Mapping[str, Any]], way: str, data: int) -> dict[st
     if len(found) < 2:  # noqa: PLR2004 - a line needs two points
         return dict.fromkeys(_KINDS, float("nan"))
     numbers = [point["workers"] for point in found]
-    return {kind: 100 * float(np.polyfit(numbers, [point[kind] for point in found], 1)[0]) / data for kind in _KINDS}
+    sizes = {
+        # The kernel takes back what a long-lived program has not used for a while, which says nothing of the workers.
+        kind: [point[kind] - (point["program"] if kind in ("pss", "file") else 0) for point in found]
+        for kind in _KINDS
+    }
+    return {kind: 100 * float(np.polyfit(numbers, sizes[kind], 1)[0]) / data for kind in _KINDS}
 
 
 # -- in the fresh process ----------------------------------------------------------------------------------------------
@@ -180,7 +186,9 @@ def _read(task: Mapping[str, Any]) -> dict[str, int]:
         gc.collect()
         consumer = psutil.Process()
         processes = [consumer.pid, *(child.pid for child in consumer.children(recursive=True))]
-        return _together([*processes, *_sidecar(job.way)])
+        sidecar = _together(_sidecar(job.way))
+        found = _together(processes)
+        return {**{kind: found[kind] + sidecar[kind] for kind in _KINDS}, "program": sidecar["file"]}
 
 
 def _sidecar(way: str) -> list[int]:

@@ -59,6 +59,7 @@ def measure(setting: Setting) -> Found:
         ),
         notes=(
             "An added worker costs its interpreter and its batches, with any data or none: beside less data that is more percent.",
+            "What an added worker takes is without the sidecar's pages of files, of which the kernel takes back what is not used.",
             "PSS divides a page by the number of processes that map it, so that the sum counts each page once.",
             "Pages of files that nobody maps any more, in the page cache, are in no number.",
         ),
