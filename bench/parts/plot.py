@@ -47,8 +47,7 @@ def draw(found: Found) -> Figure:
     for axes in panels[len(found.groups) :]:
         axes.remove()
     figure.suptitle(
-        f"{found.title}\nmedian and range of {found.settings['repetitions']} repetitions, "
-        f"{found.machine['cpus']} CPUs: read ratios",
+        f"{found.title}\n{found.repeated}, {found.machine['cpus']} CPUs: read ratios",
         fontsize=11,
         color=_TEXT,
     )

@@ -14,7 +14,7 @@ __all__ = ["number", "print_found"]
 
 def print_found(found: Found, console: Console) -> None:
     """Print everything that a reader needs to judge the numbers."""
-    say(console, f"\n{found.title}; median and range of {found.settings['repetitions']} repetitions")
+    say(console, f"\n{found.title}; {found.repeated}")
     for group in found.groups:
         say(console, f"\n{group.title}, {group.unit}")
         console.print(table(group))

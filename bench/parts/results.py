@@ -57,6 +57,12 @@ class Found:
     measurements: Mapping[str, Any]
     """Every single number, by way and by what was measured, in the order of the repetitions."""
 
+    @property
+    def repeated(self) -> str:
+        """What its numbers are of."""
+        count = self.settings["repetitions"]
+        return "measured once" if count == 1 else f"median and range of {count} repetitions"
+
     def write_json(self, path: Path) -> None:
         """Write everything."""
         path.write_text(json.dumps(asdict(self), indent=2, default=str) + "\n")
