@@ -281,8 +281,6 @@ class Slot:
     ticket: int
     sent: bool
     """Whether its descriptor has left, or arrived."""
-    companion: object
-    """Lives as long as this process maps the slot, from batch to batch, and is let go before it is unmapped."""
     def __init__(self, *unusable: Any) -> None: ...
     @property
     def index(self) -> int:

@@ -834,11 +834,8 @@ cdef class Window:
     cdef uint8_t *place
     cdef size_t length
     cdef bint huge
-    cdef object companion
 
     def __dealloc__(self):
-        # It may have told a device about this memory, and takes that back while the memory is still there.
-        self.companion = None
         if self.length:
             munmap(self.place, self.length)
 
@@ -1235,14 +1232,6 @@ cdef class Slot:
     @property
     def mapped_bytes(self):
         return self.window.length
-
-    @property
-    def companion(self):
-        return self.window.companion
-
-    @companion.setter
-    def companion(self, thing):
-        self.window.companion = thing
 
     def send(self):
         cdef uint64_t *word = &self.arena._entry(self.at).word

@@ -17,7 +17,6 @@ import torch
 from alluxio_lance.client.arena import Arena
 from alluxio_lance.client.descriptors import Identity
 from alluxio_lance.errors import Internal
-from alluxio_lance.frameworks.torch.pinning import pinnable
 from alluxio_lance.sidecar._shm import Slot
 
 __all__ = ["in_slots"]
@@ -189,8 +188,7 @@ def _received(key: Identity, tickets: Sequence[tuple[int, int, int] | None], pla
     """Make the batch in the process that receives it."""
     arena = Arena.known(key)
     slots = [None if ticket is None else arena.receive(*ticket) for ticket in tickets]
-    batch = _changed(places, lambda leaf: _arrived(slots, leaf) if isinstance(leaf, _Place) else leaf)
-    return pinnable(batch, [slot for slot in slots if slot is not None])
+    return _changed(places, lambda leaf: _arrived(slots, leaf) if isinstance(leaf, _Place) else leaf)
 
 
 def _arrived(slots: Sequence[Slot | None], place: _Place) -> torch.Tensor:
