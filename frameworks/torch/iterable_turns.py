@@ -93,10 +93,13 @@ class Turns:
             with self._alone():
                 return self._enter(_MAIN, at)
         # The base is the same for all workers of an iteration, but not told; nor is it new for those that persist.
-        token = (int(info.seed) - int(info.id) + self._started * 0x9E3779B97F4A7C15) % (1 << 63)
+        base = int(info.seed) - int(info.id)
+        # Whoever gives torch the same seed again may ask for other workers then, which are of another iteration.
+        token = (base + self._started * 0x9E3779B97F4A7C15 + int(info.num_workers) * 0xC2B2AE3D27D4EB4F) % (1 << 63)
         self._started += 1
         with self._alone():
-            for number in range(max(self.count - _ENTRIES, 0), self.count):
+            # The latest first: where an iteration lost workers before they began, those of a later one must not take their places.
+            for number in reversed(range(max(self.count - _ENTRIES, 0), self.count)):
                 place = _entry(number)
                 # One that all have begun cannot be this one: torch was given the same seed again.
                 if self._words[place] == token and self._words[place + 1] < info.num_workers:
