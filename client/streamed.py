@@ -7,8 +7,8 @@ import os
 import resource
 import sys
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from types import TracebackType
 from typing import Final, Self
@@ -17,6 +17,9 @@ import pyarrow as pa
 
 from alluxio_lance.address import Address
 from alluxio_lance.client.attaching import Connections
+from alluxio_lance.client.columns import AnyColumn, open_columns
+from alluxio_lance.client.counting import ReadCounters
+from alluxio_lance.client.descriptors import Descriptors
 from alluxio_lance.client.mapped import Mapped
 from alluxio_lance.client.opening import open_stream
 from alluxio_lance.client.table import Table, schema_of
@@ -108,6 +111,11 @@ class StreamedVersion:
     def schema(self) -> pa.Schema:
         """The Arrow types of the columns, as they were registered."""
         return schema_of(self.layout)
+
+    @property
+    def columns(self) -> Mapping[str, AnyColumn]:
+        """The columns by name, without a row: what they are."""
+        return open_columns(replace(self.layout, num_rows=0), Descriptors(()), ReadCounters())
 
     @property
     def address(self) -> Address:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from alluxio_lance.client.arguments import LARGEST
 from alluxio_lance.errors import Conflict, InvalidArgument
 from alluxio_lance.layout import Layout
 
@@ -118,6 +119,7 @@ class State:
         if not (
             0 <= start.position <= found.rows
             and min(start.epoch, start.seed) >= 0 < min(start.unit_rows, start.window_units)
+            and max(start.epoch, start.seed, start.unit_rows, start.window_units) <= LARGEST
         ):
             raise InvalidArgument(
                 f"the state names a place that cannot be: {start} of {found.rows} rows - take an older one"

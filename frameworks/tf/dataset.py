@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from alluxio_lance.client.columns import AnyColumn, open_columns
-from alluxio_lance.client.counting import ReadCounters
+from alluxio_lance.client.arguments import batch_rows, column_names, counted
 from alluxio_lance.client.decoding import pictures
-from alluxio_lance.client.descriptors import Descriptors
 from alluxio_lance.client.epochs.chosen import Chosen
 from alluxio_lance.client.streamed import StreamedVersion
 from alluxio_lance.client.table import Table
@@ -118,23 +115,22 @@ def Dataset(  # noqa: N802 - it stands where tf.data.Dataset stands, and is one
     NoSpace
         When ``stream`` is False and it does not fit, or when not even a unit does.
     InvalidArgument
-        When ``fill_null`` does not fit or is missing, ``decode`` names what cannot be decoded, a column has no counterpart in
-        TensorFlow, or ``filter`` cannot be evaluated.
+        When ``columns`` are no names, ``fill_null`` does not fit or is missing, ``decode`` names what cannot be decoded, a column
+        has no counterpart in TensorFlow, or ``filter`` cannot be evaluated.
 
     Streaming, some errors come only with a window, as TensorFlow's own with our sentence in them: ``InvalidArgumentError``
     for a null that nothing stands in for, ``ResourceExhaustedError`` where a window has no room, ``UnknownError`` when the
     sidecar is gone.
     """
-    if batch_size is not None and batch_size < 1:
-        raise InvalidArgument(f"batch_size={batch_size} makes no batches - give a number of rows, or None")
-    if window_units is not None and window_units < 1:
-        raise InvalidArgument(f"window_units={window_units} holds nothing - give 1 or more")
+    batch_size = batch_rows(batch_size)
+    if window_units is not None:
+        window_units = counted("window_units", window_units, 1)
     if stream is False and window_units is not None:
         raise InvalidArgument("window_units says how to stream a version, and stream=False not to - give only one")
-    opened = _opened(uri, columns, address, stream, window_units, wait=wait, on_progress=on_progress)
+    names = column_names(columns)
+    opened = _opened(uri, names, address, stream, window_units, wait=wait, on_progress=on_progress)
     try:
-        of_type = opened.columns if isinstance(opened, Table) else _without_rows(opened)
-        decoded = pictures(decode, of_type, opened.layout.uri)
+        decoded = pictures(decode, opened.columns, opened.layout.uri)
         # Pictures are decoded row by row, and batched afterwards.
         cut = Cut(None if decoded else batch_size, shuffle, drop_remainder)
         chosen = None if filter is None else Chosen.of(opened, filter)
@@ -142,7 +138,7 @@ def Dataset(  # noqa: N802 - it stands where tf.data.Dataset stands, and is one
             rows = None if chosen is None else chosen.numbers.all()
             dataset = _elements(takers(opened, fill_null, decoded, rows), opened.rows, rows, cut, seed)
         else:
-            forms = forms_of(of_type, fill_null, decoded, opened.layout.uri)
+            forms = forms_of(opened.columns, fill_null, decoded, opened.layout.uri)
             units = window_units or opened.window_units
             dataset = streamed_elements(Windows(opened, forms, cut, units, chosen), seed)
         dataset = _finished(dataset, cut)
@@ -175,11 +171,6 @@ def _opened(
             if stream is False:
                 raise
     return StreamedVersion.open(uri, columns, address, wait=wait, on_progress=on_progress)
-
-
-def _without_rows(stream: StreamedVersion) -> dict[str, AnyColumn]:
-    """Make the columns of a version of which nothing is loaded yet: their types are known."""
-    return open_columns(replace(stream.layout, num_rows=0), Descriptors(()), ReadCounters())
 
 
 def _elements(

@@ -16,6 +16,7 @@ from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import get_worker_info
 
 from alluxio_lance.client.arenas import Arenas
+from alluxio_lance.client.arguments import column_names
 from alluxio_lance.client.counting import ReadStatistics
 from alluxio_lance.client.fixed import FixedColumn
 from alluxio_lance.client.generation import Generation
@@ -94,7 +95,7 @@ class AlluxioDataset(TorchDataset[Any]):
     NoSpace
         When it does not fit into the budget and ``stream`` is False, or when not even a range of it does.
     InvalidArgument
-        When ``fill_null``, ``filter`` or ``decode`` does not fit.
+        When ``columns`` are no names, or ``fill_null``, ``filter`` or ``decode`` does not fit.
     """
 
     def __init__(
@@ -113,7 +114,7 @@ class AlluxioDataset(TorchDataset[Any]):
         on_progress: OnProgress | None = None,
     ) -> None:
         self._uri = uri
-        self._names = None if columns is None else list(columns)
+        self._names = column_names(columns)
         self._address = address
         self._fill_null = fill_null
         self._filter = filter

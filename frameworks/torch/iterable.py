@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
@@ -16,6 +15,7 @@ from torch.utils.data import IterableDataset as TorchIterableDataset
 from torch.utils.data import get_worker_info
 
 from alluxio_lance.client.arenas import Arenas
+from alluxio_lance.client.arguments import batch_rows, column_names, counted
 from alluxio_lance.client.counting import ReadStatistics
 from alluxio_lance.client.epochs.plan import EpochPlan
 from alluxio_lance.client.epochs.share import Share
@@ -123,11 +123,17 @@ class AlluxioIterableDataset(TorchIterableDataset[Any]):
         wait: bool = False,
         on_progress: OnProgress | None = None,
     ) -> None:
-        _check(batch_size, seed, window_units, transform, batch_transform)
-        names = None if columns is None else list(columns)
+        self._batch_size = batch_rows(batch_size)
+        seed = counted("seed", seed)
+        if window_units is not None:
+            window_units = counted("window_units", window_units, 1)
+        if batch_transform is not None and (transform is not None or batch_size is None):
+            raise InvalidArgument(
+                "batch_transform takes whole batches of the columns: give no transform beside it, and a batch_size"
+            )
+        names = column_names(columns)
         self._request = Request(uri, names, address, fill_null, decode, stream, window_units, filter)
         self._ranks = Ranks.find(rank, world_size)
-        self._batch_size = batch_size
         self._shuffle = shuffle
         self._drop_last = drop_last
         self.transform = transform
@@ -221,10 +227,13 @@ class AlluxioIterableDataset(TorchIterableDataset[Any]):
 
     def _live(self) -> Source:
         if self._closed:
-            raise Unavailable(f"{self.uri} was closed - open it again", what="lease")
+            raise self._was_closed()
         if self._born != self._generation.number:
             raise self._outdated()
         return self._source
+
+    def _was_closed(self) -> Unavailable:
+        return Unavailable(f"{self.uri} was closed - open it again", what="lease")
 
     def _outdated(self) -> Conflict:
         return Conflict(
@@ -247,12 +256,14 @@ class AlluxioIterableDataset(TorchIterableDataset[Any]):
         Raises
         ------
         InvalidArgument
-            In a worker of a DataLoader, or when it is negative.
+            In a worker of a DataLoader, or when it is no number from 0 to 2**63 - 1.
+        Unavailable
+            When the dataset was closed.
         """
         if get_worker_info() is not None:
             raise InvalidArgument("set_epoch() was called in a worker of a DataLoader - call it in the main process")
-        if epoch < 0:
-            raise InvalidArgument(f"there is no epoch {epoch} - they count from 0")
+        self._live()
+        epoch = counted("epoch", epoch)
         if epoch != self.epoch:
             self._turns.upcoming = self._beginning(epoch, self._turns.upcoming.seed)
         self._said, self._reached = self._turns.count, None
@@ -328,7 +339,10 @@ class AlluxioIterableDataset(TorchIterableDataset[Any]):
             When it belongs to another version; the message says which one to open.
         InvalidArgument
             When it is no state of this kind of dataset, was taken with another ``filter``, or its order cannot be read here.
+        Unavailable
+            When the dataset was closed.
         """
+        self._live()
         read = State.from_dict(state)
         read.check(self._source.layout, self._shuffle, chosen=self._source.chosen)
         start = read.start
@@ -427,6 +441,8 @@ class AlluxioIterableDataset(TorchIterableDataset[Any]):
         """
         if get_worker_info() is not None:
             raise InvalidArgument("refresh() was called in a worker of a DataLoader - call it in the main process")
+        if self._closed:
+            raise self._was_closed()
         fresh, opened = self._open()
         old, self._source = self._source, fresh
         same = (old.layout.version, old.layout.content_hash) == (fresh.layout.version, fresh.layout.content_hash)
@@ -461,7 +477,7 @@ class AlluxioIterableDataset(TorchIterableDataset[Any]):
 
     def __getstate__(self) -> dict[str, Any]:
         if self._closed:
-            raise Unavailable(f"{self.uri} was closed - open it again", what="lease")
+            raise self._was_closed()
         # A copy may count its iterations anew.
         count = self._turns.count
         since = {"_said": self._said == count, "_refreshed": self._refreshed == count}
@@ -495,28 +511,3 @@ def _patience(plan: EpochPlan, step: int, *, alone: bool) -> float | None:
     if rows[0] >= _MANY_BATCHES * step:
         return _LONG_PATIENCE
     return _PATIENCE if rows[len(rows) // 2] >= _FEW_BATCHES * step else 0
-
-
-def _check(
-    batch_size: int | None,
-    seed: int,
-    window_units: int | None,
-    transform: SampleTransform | None,
-    batch_transform: BatchTransform | None,
-) -> None:
-    try:
-        size = 1 if batch_size is None else operator.index(batch_size)
-    except TypeError as error:
-        raise InvalidArgument(
-            f"batch_size={batch_size!r} is no number of rows - give columns by their name: columns=[…]"
-        ) from error
-    if size < 1:
-        raise InvalidArgument(f"batch_size={batch_size} makes no batches - give a number of rows, or None for samples")
-    if not 0 <= seed < 1 << 63:
-        raise InvalidArgument(f"seed={seed} is out of range - give a number from 0 to 2**63 - 1")
-    if window_units is not None and window_units < 1:
-        raise InvalidArgument(f"window_units={window_units} holds nothing - give 1 or more")
-    if batch_transform is not None and (transform is not None or batch_size is None):
-        raise InvalidArgument(
-            "batch_transform takes whole batches of the columns: give no transform beside it, and a batch_size"
-        )

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import torch.distributed as dist
 
+from alluxio_lance.client.arguments import counted
 from alluxio_lance.errors import AlluxioLanceError, Conflict, InvalidArgument, Unavailable
 
 __all__ = ["Opened", "Ranks"]
@@ -45,12 +46,12 @@ class Ranks:
         Raises
         ------
         InvalidArgument
-            When only one is given, or they do not fit together.
+            When only one is given, they are no numbers, or do not fit together.
         """
         if (rank is None) != (world_size is None):
             raise InvalidArgument(f"rank={rank} and world_size={world_size} go together - give both, or none")
         if rank is not None and world_size is not None:
-            return cls(rank, world_size, grouped=False)
+            return cls(counted("rank", rank), counted("world_size", world_size), grouped=False)
         if dist.is_available() and dist.is_initialized():
             return cls(dist.get_rank(), dist.get_world_size(), grouped=True)
         try:

@@ -11,10 +11,11 @@ import pyarrow as pa
 from alluxio_lance.client.epochs.chosen import Chosen
 from alluxio_lance.client.epochs.cursor import Cursor, resident_cursor, streamed_cursor
 from alluxio_lance.client.epochs.plan import EpochPlan
+from alluxio_lance.client.filling import prepare_fill
 from alluxio_lance.client.streamed import StreamedVersion
 from alluxio_lance.client.table import Table
 from alluxio_lance.errors import InvalidArgument, NoSpace
-from alluxio_lance.frameworks.torch.decoding import Decode
+from alluxio_lance.frameworks.torch.decoding import Decode, decoders
 from alluxio_lance.frameworks.torch.iterable_ranks import Opened
 from alluxio_lance.layout import Layout
 from alluxio_lance.manager import OnProgress
@@ -66,8 +67,10 @@ class Source:
     def _chosen(
         cls, request: Request, opened: Table | StreamedVersion, unit_rows: int, window_units: int
     ) -> tuple[Source, Opened]:
-        """Have the filter evaluated on exactly what was opened."""
+        """Have the filter evaluated on exactly what was opened, and everything else looked at that it must fit."""
         try:
+            prepare_fill(request.fill_null, opened.columns)
+            decoders(request.decode, opened.columns, opened.layout.uri)
             chosen = None if request.filter is None else Chosen.of(opened, request.filter)
         except BaseException:
             opened.close()

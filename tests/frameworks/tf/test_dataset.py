@@ -178,11 +178,15 @@ def test_no_rows(node, shuffle):
 
 
 def test_wrong_calls(kinds, node, tmp_path):
-    """A batch size below one is refused, and so is a dataset without a sidecar."""
+    """A batch size below one, columns in its place or a single one are refused, and so is a dataset without a sidecar."""
     from alluxio.tf import Dataset
 
     with pytest.raises(InvalidArgument, match="batch_size=0"):
         Dataset(kinds, 0, address=node.at)
+    with pytest.raises(InvalidArgument, match=r"columns by their name"):
+        Dataset(kinds, ["f64"], address=node.at)
+    with pytest.raises(InvalidArgument, match="'f64' is one name"):
+        Dataset(kinds, columns="f64", address=node.at)
     with pytest.raises(Unavailable):
         Dataset(kinds, address=str(tmp_path))
 

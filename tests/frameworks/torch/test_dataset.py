@@ -236,6 +236,9 @@ def test_unknown_names(ds, kinds, node):
         Dataset(kinds, columns=["nope"], address=node.at)
     with pytest.raises(InvalidArgument, match="none of the columns"):
         Dataset(kinds, fill_null={"nope": 1}, address=node.at)
+    for columns, message in (("image", "'image' is one name - give a list of names"), ([], "are no names")):
+        with pytest.raises(InvalidArgument, match=message):
+            Dataset(kinds, columns=columns, address=node.at)
 
 
 def test_nulls_without_fill(nulls, node):

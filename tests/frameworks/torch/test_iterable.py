@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+import io
 import json
 import pickle
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from itertools import islice
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,6 +26,7 @@ from alluxio_lance.client.epochs.plan import EpochPlan
 from alluxio_lance.client.epochs.share import Share
 from alluxio_lance.client.epochs.state import Start
 from alluxio_lance.errors import Conflict, InvalidArgument, NotFound, Unavailable
+from alluxio_lance.frameworks.torch import iterable_turns
 from alluxio_lance.frameworks.torch.iterable import _patience
 from alluxio_lance.frameworks.torch.iterable_turns import Turns
 
@@ -139,21 +143,48 @@ def test_samples_are_not_numbered_in_advance(open_kinds, monkeypatch):
     [
         ({"batch_size": 0}, "makes no batches"),
         ({"batch_size": ["f64"]}, "columns by their name"),
+        ({"batch_size": True}, "no number of rows"),
         ({"seed": -1}, "out of range"),
         ({"seed": 1 << 63}, "out of range"),
-        ({"window_units": 0}, "holds nothing"),
+        ({"seed": None}, "seed=None is no whole number"),
+        ({"seed": 1.5}, "seed=1.5 is no whole number"),
+        ({"window_units": 0}, "window_units=0 is out of range - give a number from 1"),
+        ({"rank": 0.5, "world_size": 1}, "rank=0.5 is no whole number"),
+        ({"columns": "f64"}, r"is one name - give a list of names: columns=\['f64'\]"),
+        ({"columns": []}, "are no names"),
+        ({"columns": 3}, "are no names"),
+        ({"columns": [3]}, "are no names"),
         ({"window_units": 2, "stream": False}, "give only one"),
         ({"rank": 1}, "give both, or none"),
         ({"rank": 2, "world_size": 2}, "ranks count from 0"),
         ({"batch_transform": dict, "transform": dict}, "give no transform beside it"),
         ({"batch_transform": dict, "batch_size": None}, "and a batch_size"),
         ({"fill_null": {"f64": "x"}}, "does not fit"),
+        ({"fill_null": {"f64": "x"}, "stream": True}, "does not fit"),
+        ({"decode": {"f64": "image"}}, "no binary column to decode"),
+        ({"decode": {"f64": "image"}, "stream": True}, "no binary column to decode"),
     ],
 )
 def test_arguments_that_do_not_fit(open_kinds, arguments, message):
-    """Each is refused with a sentence, at the latest with the first batch."""
+    """Each is refused with a sentence, when the dataset is opened."""
     with pytest.raises(InvalidArgument, match=message):
-        next(iter(open_kinds(**arguments)))
+        open_kinds(**arguments)
+
+
+def test_numbers_of_numpy(open_kinds):
+    """They are as good as plain ones, and what is saved is plain: JSON and torch's careful loader take it."""
+    dataset = open_kinds(
+        batch_size=np.int64(8), seed=np.int32(5), rank=np.int64(1), world_size=np.int16(2), window_units=np.uint8(1)
+    )
+    dataset.set_epoch(np.int64(3))
+    batches = iter(dataset)
+    next(batches)
+    state = dataset.state_dict()
+    saved = io.BytesIO()
+    torch.save(state, saved)
+    saved.seek(0)
+    assert json.loads(json.dumps(state)) == torch.load(saved) == state
+    assert (state["epoch"], state["position"], state["seed"]) == (3, 16, 5)
 
 
 def test_what_does_not_exist(node):
@@ -225,8 +256,10 @@ def test_set_epoch(open_kinds):
     assert [numbers(dataset), numbers(dataset)] == [planned(dataset, 4), planned(dataset, 5)]
     dataset.set_epoch(0)
     assert numbers(dataset) == planned(dataset, 0)
-    with pytest.raises(InvalidArgument, match="count from 0"):
-        dataset.set_epoch(-1)
+    for epoch, message in ((-1, "out of range"), (1 << 63, "out of range"), (2.0, "epoch=2.0 is no whole number")):
+        with pytest.raises(InvalidArgument, match=message):
+            dataset.set_epoch(epoch)
+    assert dataset.epoch == 1
 
 
 def test_a_broken_epoch_is_over(open_kinds):
@@ -365,6 +398,26 @@ def test_nobody_else_waits_for_a_window_for_ever(step, alone, patience):
     assert _patience(a_plan, step, alone=alone) == patience
 
 
+def test_torch_may_give_the_same_seed_again(monkeypatch):
+    """Then only the number of workers may tell one iteration from the one before; all of one read the same epoch."""
+    turns = Turns(Start(0, 0, 0, 1, 1))
+
+    def epochs(workers: int) -> list[int]:
+        found = []
+        for number in range(workers):
+            told = SimpleNamespace(seed=5 + number, id=number, num_workers=workers)
+            monkeypatch.setattr(iterable_turns, "get_worker_info", lambda told=told: told)
+            # Each worker has an object of its own over the same memory.
+            turns._started = 0
+            found.append(turns.begin().epoch)
+        monkeypatch.setattr(iterable_turns, "get_worker_info", lambda: None)
+        return found
+
+    assert epochs(1) == [0]
+    turns.upcoming = replace(turns.upcoming, epoch=7)
+    assert [epochs(workers) for workers in (2, 2, 4, 3)] == [[7] * 2, [8] * 2, [9] * 4, [10] * 3]
+
+
 def test_a_closed_counter_does_not_disturb_a_fork(monkeypatch):
     """A child that was forked with a closed dataset, and forks itself, gives the open ones counters of their own."""
     turns = Turns(Start(0, 0, 0, 1, 1))
@@ -473,9 +526,18 @@ def test_closed(open_kinds):
     dataset = open_kinds()
     iteration = iter(dataset)
     batch = next(iteration)
+    state = dataset.state_dict()
     dataset.close()
     dataset.close()
-    for use in (lambda: next(iteration), lambda: iter(dataset), lambda: pickle.dumps(dataset)):
+    uses = (
+        lambda: next(iteration),
+        lambda: iter(dataset),
+        lambda: pickle.dumps(dataset),
+        lambda: dataset.set_epoch(3),
+        lambda: dataset.load_state_dict(state),
+        dataset.refresh,
+    )
+    for use in uses:
         with pytest.raises(Unavailable, match="open it again"):
             use()
     assert numbers([batch]) == planned(dataset, 0)[:256]
