@@ -27,7 +27,7 @@ class Window:
     rows: int
     """That the order has of it; of a filter's, only those that it chooses."""
     units: npt.NDArray[np.int64]
-    """In the order in which they are joined: the short last unit of the version, if it is among them, at the end."""
+    """In the order in which they are joined: the last unit of the version, which may be short, at the end if it is among them."""
 
     @property
     def stop(self) -> int:
@@ -106,9 +106,9 @@ class EpochPlan:
         return np.diff(self._cuts)
 
     def _window(self, number: int, start: int, units: npt.NDArray[np.int64]) -> Window:
-        short = units == (self.rows - 1) // self.unit_rows
+        last = units == (self.rows - 1) // self.unit_rows
         # Joined memory has whole pages everywhere but at its end.
-        ordered = np.concatenate([units[~short], units[short]]) if short.any() else units
+        ordered = np.concatenate([units[~last], units[last]]) if last.any() else units
         return Window(number, start, int(self._counts[units].sum()), ordered)
 
     @cached_property
