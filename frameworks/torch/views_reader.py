@@ -9,11 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from alluxio_lance.client.columns import AnyColumn
 from alluxio_lance.client.fixed import FixedColumn
 from alluxio_lance.client.ondemand import OnDemand
 from alluxio_lance.client.selecting import Selection
 from alluxio_lance.client.table import Table
 from alluxio_lance.client.views.joining import Joined, Part
+from alluxio_lance.errors import InvalidArgument
 from alluxio_lance.frameworks.torch.decoding import stacked
 from alluxio_lance.frameworks.torch.ondemand import OnDemandReader
 from alluxio_lance.frameworks.torch.ondemand_batches import PartedBatch, fill_places
@@ -39,6 +41,8 @@ class JoinedReader:
         self.readers: Final = tuple(readers)
         self.joined: Final = Joined([reader.rows for reader in readers])
         self._on_demand = any(isinstance(reader, OnDemandReader) for reader in readers)
+        # Lists of one length are no tensor in a dataset that has null items in them.
+        self._in_parts = self._on_demand or any(_kinds(reader) != _kinds(readers[0]) for reader in readers[1:])
 
     @property
     def table(self) -> Table | OnDemand:
@@ -81,12 +85,21 @@ class JoinedReader:
 
     def room_for(self, rows: int) -> int:
         """Bytes of a slot for so many rows; 0 when no column has rows of a fixed width."""
-        return self.readers[0].room_for(rows)
+        # Of what is a list in the first one another one may still make a tensor.
+        return max(reader.room_for(rows) for reader in self.readers)
 
     def tensor(self, name: str, selection: Selection) -> torch.Tensor:
-        """Rows of a column of fixed width; nulls are left as they lie there, unless something stands in for them."""
+        """Rows of a column of fixed width; nulls are left as they lie there, unless something stands in for them.
+
+        Raises
+        ------
+        InvalidArgument
+            When it has null items in the lists of some dataset: there it has no fixed width.
+        """
         parts = self._in_memory(name, selection)
-        values = [reader.values(name, _fixed(reader, name), chosen) for reader, chosen, _ in parts]
+        # All are looked at before the first one is copied.
+        columns = [_fixed(reader, name) for reader, _, _ in parts]
+        values = [reader.values(name, own, chosen) for (reader, chosen, _), own in zip(parts, columns, strict=True)]
         column = self.table.column(name)
         assert isinstance(column, FixedColumn)
         if len(parts) == 1:
@@ -124,7 +137,7 @@ class JoinedReader:
             found = reader.batch(chosen) if slot is None else reader.batch_in(slot, chosen)
             return {name: found[name] for name in self.table.columns}
         rooms = self.readers[0].rooms(len(selection), slot)
-        if self._on_demand:
+        if self._in_parts:
             return self._parted(PartedBatch(len(selection), rooms), parts)
         resident = cast("list[tuple[Reader, Selection, Part]]", parts)
         batch: dict[str, Any] = {}
@@ -154,9 +167,17 @@ class JoinedReader:
         return batch.columns(self.table.columns)
 
 
+def _kinds(reader: AnyReader) -> dict[str, type[AnyColumn]]:
+    return {name: type(column) for name, column in reader.table.columns.items()}
+
+
 def _fixed(reader: Reader, name: str) -> FixedColumn:
     column = reader.table.column(name)
-    assert isinstance(column, FixedColumn)
+    if not isinstance(column, FixedColumn):
+        raise InvalidArgument(
+            f"column {name!r} of {reader.table.layout.uri} has lists with null items, and is no single tensor together with "
+            "the others - read it by rows"
+        )
     return column
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -278,6 +279,76 @@ def wide(values) -> pa.Table:
     flat = pa.array(values.reshape(-1))
     mask = pa.array([True] + [False] * (len(values) - 1))
     return pa.table({"x": pa.FixedSizeListArray.from_arrays(flat, values.shape[1], mask=mask)})
+
+
+FULL: list[Any] = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0], [7.0, 8.0, 9.0]]
+GAPS: list[Any] = [[1.0, None, 3.0], [10.0, 11.0, 12.0], None]
+
+
+@pytest.fixture(scope="module")
+def uris_of_lists(node):
+    """Register lists of one length: without null items, where they make a tensor, and with one, where they make none."""
+    tables = [pa.table({"x": pa.array(lists, pa.list_(pa.float32(), 3))}) for lists in (FULL, GAPS)]
+    return [node.register(f"views/{name}", table).uri for name, table in zip(("full", "gaps"), tables, strict=True)]
+
+
+@pytest.fixture
+def full_and_gaps(node, uris_of_lists):
+    """Open both."""
+    with Dataset(uris_of_lists[0], address=node.at) as full, Dataset(uris_of_lists[1], address=node.at) as gaps:
+        yield full, gaps
+
+
+def plain(lists) -> list[Any]:
+    """Make Python's lists of rows that may be tensors."""
+    return [row.tolist() if isinstance(row, torch.Tensor) else row for row in lists]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("turned", [False, True])
+def test_lists_with_null_items_in_one_of_two_datasets(full_and_gaps, turned, workers):
+    """A batch of both has lists, whichever comes first, and one of the other alone is a tensor as ever."""
+    view = concat(reversed(full_and_gaps) if turned else full_and_gaps)
+    want = [*GAPS, *FULL] if turned else [*FULL, *GAPS]
+    for places in ([0, 3], [5, 1, 4, 0, 1]):
+        assert plain(view.batch(places)["x"]) == [want[place] for place in places]
+    start = want.index(FULL[0])
+    assert view.batch(range(start, start + 3))["x"].tolist() == FULL
+    for size in (3, 4, 6):
+        batches = DataLoader(view, batch_size=size, num_workers=workers)
+        assert [row for batch in batches for row in plain(batch["x"])] == want
+
+
+def test_workers_have_room_for_a_tensor_that_the_first_dataset_does_not_make(node):
+    """A batch of the second one alone has more in its slot than one of the first."""
+    gaps, full = np.full((4, 20_000), None), np.arange(80_000.0).reshape(4, 20_000)
+    uris = []
+    for name, lists in (("gaps", gaps), ("full", full)):
+        x = pa.FixedSizeListArray.from_arrays(pa.array(lists.reshape(-1), pa.float32()), 20_000)
+        uris.append(node.register(f"views/wide/{name}", pa.table({"i": range(4), "x": x})).uri)
+    with Dataset(uris[0], address=node.at) as first, Dataset(uris[1], address=node.at) as second:
+        _, batch = DataLoader(concat([first, second]), batch_size=4, num_workers=1)
+        assert (batch["x"].numpy() == full).all()
+
+
+def test_a_mix_of_lists_with_and_without_null_items(full_and_gaps):
+    """Its batches are its rows."""
+    view = mix(full_and_gaps, [1, 1], seed=2)
+    batch = plain(view.batch(range(len(view)))["x"])
+    assert batch == plain(row["x"] for row in view)
+    assert len(batch) >= 4
+    assert all(row in [*FULL, *GAPS] for row in batch)
+
+
+def test_a_column_that_is_a_tensor_in_one_of_two_datasets(full_and_gaps):
+    """The dataset in which it is none is named; rows of the other alone are one."""
+    view = concat(full_and_gaps)
+    with pytest.raises(InvalidArgument, match="'x' of alluxio://datasets/views/gaps@v1 has lists with null items"):
+        view.tensor("x")
+    assert view.take(3).tensor("x").tolist() == FULL
+    assert view.valid("x").tolist() == [True] * 5 + [False]
+    with pytest.raises(InvalidArgument, match="column 'x'"):
+        concat(reversed(full_and_gaps)).tensor("x")
 
 
 def test_concat_composes(one, two):
