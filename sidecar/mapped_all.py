@@ -11,7 +11,7 @@ from alluxio_lance.sidecar.loading import Loading
 from alluxio_lance.sidecar.resident import Resident
 from alluxio_lance.sidecar.stream import Stream
 
-__all__ = ["NoMoreRoom", "check", "descriptors", "refusal"]
+__all__ = ["NoMoreRoom", "check", "descriptors", "gone", "refusal"]
 
 _MOST_DESCRIPTORS: Final = 8192
 """Of one version: as many mappings has each of its readers, of 65,530 that the kernel gives a process by default."""
@@ -59,6 +59,11 @@ def refusal(stream: Stream, why: str, unit: int | None = None) -> NoSpace:
     return NoSpace(f"{what} {why}, so it is not mapped as a whole - read it window by window")
 
 
+def gone(stream: Stream) -> NoSpace:
+    """Make the error for what left the disk while it was claimed."""
+    return refusal(stream, "has left the disk in part")
+
+
 class NoMoreRoom:
     """Where a claim of what takes no memory gets more: nowhere."""
 
@@ -66,7 +71,7 @@ class NoMoreRoom:
         self._stream = stream
 
     def make_room(self, residents: Sequence[Resident], need: int) -> None:
-        raise refusal(self._stream, "has left the disk in part")
+        raise gone(self._stream)
 
     def give_room(self, size: int) -> None:
         assert size == 0, size

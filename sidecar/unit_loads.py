@@ -40,8 +40,11 @@ class UnitLoads:
             for names in dict.fromkeys(claim.missing.values()):
                 self._load_group(claim, [one for one, missing in claim.missing.items() if missing == names], names)
         except BaseException as error:
-            claim.room.close()
-            self._fail(claim, error)
+            try:
+                claim.room.close()
+            finally:
+                # Whatever else goes wrong: others wait for these loads.
+                self._fail(claim, error)
             raise
         claim.room.close()
 

@@ -365,6 +365,9 @@ class Windows:
             if one.load is None and (names := tuple(name for name in units.names if name not in one.columns))
         }
         need = sum(streamed.need(one, self._in_memory(one, names)) for one, names in missing.items())
+        if room is not None and need:
+            # It left the disk since it was looked for there; nothing was taken for it yet.
+            raise mapped_all.gone(stream)
         whole = need + sum(one.bytes for one in residents)
         if whole > self._budget.limit:
             raise self._too_large(units, len(numbers), whole)

@@ -682,6 +682,36 @@ def test_a_fault_of_another_column_is_not_that_of_a_window_without_it(make):
         held.release()
 
 
+def test_what_left_the_disk_while_it_was_claimed_takes_no_memory(make, monkeypatch):
+    """Units that were on the disk a moment ago are refused as those that never were, before anything is taken."""
+    residency, library, version = make()
+    stream = residency.windows.open(version, None, asker())
+    monkeypatch.setattr(residency._loading, "maps_at_once", lambda *_: True)
+    with pytest.raises(NoSpace, match="has left the disk in part"):
+        residency.windows.hold_mapped(stream, asker())
+    statistics = residency.statistics()
+    assert (statistics.used_bytes, statistics.versions, library.read.total()) == (0, (), 0)
+    stream.release()
+
+
+def test_loads_end_whatever_goes_wrong(make, monkeypatch):
+    """Also when their room cannot be given back: nobody waits for them for ever."""
+    residency, library, version = make()
+    stream = residency.windows.open(version, None, asker())
+    give = residency.windows.give_room
+
+    def fail(size):
+        give(size)
+        raise RuntimeError("the books are wrong")
+
+    monkeypatch.setattr(residency.windows, "give_room", fail)
+    library.served = False
+    with pytest.raises(RuntimeError, match="the books are wrong"):
+        residency.windows.hold(stream, [0], asker())
+    assert residency.statistics().versions == ()
+    stream.release()
+
+
 def test_what_was_loaded_before_a_fault_stays(make):
     """Passes that came to their end count."""
     residency, library, version = make()
