@@ -53,7 +53,9 @@ class Load:
         self._wishes: list[Callable[[], bool]] = []
         self._lock = threading.Lock()
         self.given_up = False
-        """Nobody wanted it any more, and it was ended for that."""
+        """It was ended for what says nothing about the version: nobody wanted it any more, or its stream was closed."""
+        self.together: frozenset[Load] = frozenset()
+        """The loads that failed with it, itself among them: the error may be about any of these."""
 
     def join(self, wanted: Callable[[], bool]) -> None:
         """Note somebody who waits for it, and what tells whether he still wants it."""
@@ -78,9 +80,10 @@ class Load:
         for listener in list(self._listeners):
             listener(progress)
 
-    def end(self, error: BaseException | None = None) -> None:
-        """Wake all who wait."""
+    def end(self, error: BaseException | None = None, together: frozenset[Load] = frozenset()) -> None:
+        """Wake all who wait; ``together`` are the loads that fail at once, with the same error."""
         self._error = error
+        self.together = together
         self._done.set()
 
     def wait(self) -> AlluxioLanceError | None:

@@ -90,11 +90,14 @@ class UnitLoads:
 
     def _fail(self, claim: Claim, error: BaseException) -> None:
         with self._locked():
-            for resident, load in claim.loads.items():
-                if resident.load is load:
-                    resident.load = None
-                    self._remove_if_empty(resident)
-                    load.end(error)
+            failed = {resident: load for resident, load in claim.loads.items() if resident.load is load}
+            together = frozenset(failed.values())
+            for resident, load in failed.items():
+                resident.load = None
+                self._remove_if_empty(resident)
+                # That its stream was closed says nothing to those who read another one.
+                load.given_up |= not claim.streamed.streams
+                load.end(error, together)
 
     def _remove_if_empty(self, resident: Resident) -> None:
         if not resident.columns and self._shelf.residents.get(resident.key) is resident:

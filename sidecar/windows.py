@@ -238,8 +238,9 @@ class Windows:
         """Run the loads of a claim and wait for those of others; None when one of these has spoiled it."""
         try:
             self._loads.run(claim)
+            awaited = set(others)
             for load in others:
-                _raise_failure(load, stream.units.names)
+                _raise_failure(load, awaited, stream.units.names)
             with self._locked():
                 if claim.complete:
                     self._promises.keep(claim.residents, asker.owner)
@@ -434,10 +435,16 @@ class Windows:
             one.reader.close()
 
 
-def _raise_failure(load: Load, wanted: Collection[str]) -> None:
-    """Wait for somebody else's load, and raise why it failed for these columns; what had no room is tried again."""
+def _raise_failure(load: Load, awaited: Collection[Load], wanted: Collection[str]) -> None:
+    """Wait for somebody else's load, and raise why it failed, if that concerns one who wants these loads and columns.
+
+    It may be about any of the units that failed with it: who does not want them all loads his own, and so does
+    everybody when there was no room.
+    """
     error = load.wait()
-    if error is not None and load.says(error, wanted) and not isinstance(error, NoSpace):
+    if error is None or isinstance(error, NoSpace):
+        return
+    if all(one in awaited and one.says(error, wanted) for one in load.together):
         raise error
 
 

@@ -682,6 +682,107 @@ def test_a_fault_of_another_column_is_not_that_of_a_window_without_it(make):
         held.release()
 
 
+@dataclass
+class _Stop:
+    """Stops the load of a unit in its first batch, until the test lets it go, and then ends it with a fault, if any."""
+
+    library: Library
+    unit: int
+    fault: Exception | None = None
+    reached: threading.Event = field(default_factory=threading.Event)
+    going_on: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self):
+        self.library.read.clear()
+        self.library.before_batch = self._batch
+
+    def _batch(self):
+        if not self.library.read[UNIT_ROWS * self.unit]:
+            return
+        self.library.before_batch = lambda: None
+        self.reached.set()
+        assert self.going_on.wait(WAIT)
+        if self.fault is not None:
+            raise self.fault
+
+
+def comes(threads, residency, stream, numbers, owner):
+    """Let somebody ask for a window, and return when he has joined the loads of others."""
+    asked = threading.Event()
+
+    def asks():
+        asked.set()
+        return True
+
+    coming = threads.submit(residency.windows.hold, stream, numbers, asker(owner, asks))
+    assert asked.wait(WAIT)
+    # He is asked under the lock, and keeps it until he waits.
+    residency.statistics()
+    return coming
+
+
+def test_a_fault_of_another_unit_is_not_that_of_a_window_without_it(make):
+    """Who wants but one of the units that failed together loads that; who wants all of them shares the fault."""
+    residency, library, version = make()
+    stream = residency.windows.open(version, None, asker())
+    stop = _Stop(library, 1, Corrupt("bad page", expected=1, found=2))
+    with ThreadPoolExecutor(3) as threads:
+        failing = threads.submit(residency.windows.hold, stream, [1, 3], asker("a"))
+        assert stop.reached.wait(WAIT)
+        same, other = (comes(threads, residency, stream, numbers, "b") for numbers in ([3, 1, 5], [3]))
+        stop.going_on.set()
+        for each in (failing, same):
+            with pytest.raises(Corrupt, match="bad page"):
+                each.result(WAIT)
+        hold = other.result(WAIT)
+    assert library.read[UNIT_ROWS] == 1
+    assert first_rows(hold) == list(range(3 * UNIT_ROWS, 4 * UNIT_ROWS))
+    for held in (hold, stream):
+        held.release()
+
+
+def test_one_who_hangs_up_spoils_no_window_of_others(make):
+    """What his claim had not begun to read is read by those who wait for it."""
+    residency, library, version = make(_mixed())
+    every, one = (residency.windows.open(version, names, asker()) for names in (["image", "text"], ["text"]))
+    images = residency.windows.open(version, ["image"], asker())
+    # Now two units lack different columns, and are read one after the other.
+    residency.windows.hold(images, [3], asker()).release()
+    there = True
+    stop = _Stop(library, 1)
+    with ThreadPoolExecutor(2) as threads:
+        leaving = threads.submit(residency.windows.hold, every, [1, 3], asker("a", lambda: there))
+        assert stop.reached.wait(WAIT)
+        waiting = comes(threads, residency, one, [3], "b")
+        there = False
+        stop.going_on.set()
+        with pytest.raises(Unavailable, match="cancelled"):
+            leaving.result(WAIT)
+        hold = waiting.result(WAIT)
+    assert hold.layout.num_rows == UNIT_ROWS
+    for held in (hold, every, one, images):
+        held.release()
+
+
+def test_the_end_of_a_stream_spoils_no_window_of_others(make):
+    """What it was asked ahead for is read by those who wait for it, from streams of their own."""
+    residency, library, version = make()
+    ending = residency.windows.open(version, None, asker("a"))
+    stop = _Stop(library, 1)
+    with ThreadPoolExecutor(2) as threads:
+        ahead = threads.submit(residency.windows.ahead, ending, [1, 3], asker("a"))
+        assert stop.reached.wait(WAIT)
+        ending.release()
+        stream = residency.windows.open(version, None, asker("b"))
+        waiting = comes(threads, residency, stream, [1, 3], "b")
+        stop.going_on.set()
+        ahead.result(WAIT)
+        hold = waiting.result(WAIT)
+    assert (library.read[UNIT_ROWS], library.read[3 * UNIT_ROWS]) == (1, 1)
+    for held in (hold, stream):
+        held.release()
+
+
 def test_what_left_the_disk_while_it_was_claimed_takes_no_memory(make, monkeypatch):
     """Units that were on the disk a moment ago are refused as those that never were, before anything is taken."""
     residency, library, version = make()
