@@ -117,15 +117,15 @@ class Arena:
                 # Without them in the kernel the name alone is refused.
                 with suppress(OSError):
                     made.append(_sized("huge-slots", _SLOTS * _STRIDE, os.MFD_HUGETLB | os.MFD_HUGE_2MB))
-            return cls(
-                Descriptors(made),
-                os.getpid(),
-                min(_MOST_BYTES, _available() // _SHARE) if limit is None else limit,
-                transparent=_transparent_allowed(),
-            )
         except BaseException:
             close_all(made)
             raise
+        return cls(
+            Descriptors(made),
+            os.getpid(),
+            min(_MOST_BYTES, _available() // _SHARE) if limit is None else limit,
+            transparent=_transparent_allowed(),
+        )
 
     @classmethod
     def adopt(cls, travelled: Travelling) -> Self:
