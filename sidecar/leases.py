@@ -336,14 +336,15 @@ class Leases:
     # -- the keeper's thread ---------------------------------------------------------------------------------------
 
     def _keep(self) -> None:
-        renewed = self._clock()
+        tried = renewed = self._clock()
         while self._wait():
             self.expire()
             self._record_ends()
-            late = self._clock() - renewed
-            if late >= self._ttl / 3:
-                renewed = self._clock()
-                self._renew_all(expired=late >= self._ttl)
+            now = self._clock()
+            if now - tried >= self._ttl / 3:
+                tried = now
+                if self._renew_all(expired=now - renewed >= self._ttl, until=renewed + self._ttl):
+                    renewed = now
         self._record_ends()
 
     def _wait(self) -> bool:
@@ -368,21 +369,33 @@ class Leases:
                 self._busy = False
                 self._changed.notify_all()
 
-    def _renew_all(self, *, expired: bool) -> None:
+    def _renew_all(self, *, expired: bool, until: float) -> bool:
+        """Renew the leases, or record them anew; returns whether the catalog knows all of them now.
+
+        Parameters
+        ----------
+        expired
+            The catalog may have forgotten them: it was told nothing for longer than they live.
+        until
+            When it may have forgotten those that are not renewed by then.
+        """
         with self._changed:
             entries = list(self._entries.values())
         if not entries:
-            return
+            return True
         try:
             if expired:
                 self._hold_again(entries)
-            else:
-                self._records.renew([entry.token for entry in entries], self._ttl)
+                return True
+            self._records.renew([entry.token for entry in entries], self._ttl)
         except AlluxioLanceError as error:
             _log.warning("leases could not be renewed in the catalog; trying again", error=error.message)
+            return False
+        # One that came late may have found nothing to renew.
+        return self._clock() < until
 
     def _hold_again(self, entries: Iterable[_Entry]) -> None:
-        """Record leases anew: this process stood still, and the catalog may have forgotten them meanwhile."""
+        """Record leases anew: this process stood still, or the catalog did not answer, and may have forgotten them."""
         for entry in entries:
             try:
                 self._records.hold(_holder(entry, self._node), self._ttl)

@@ -118,7 +118,7 @@ def test_leases_are_renewed_in_the_catalog(open_house):
         house.clock.now = 0.3
         assert house.records.wait(lambda records: records.renewed == 2)
         house.records.failure = None
-        house.clock.now = 0.45
+        house.clock.now = 0.41
         assert house.records.wait(lambda records: records.renewed == 3)
 
 
@@ -138,6 +138,50 @@ def test_leases_that_expired_while_the_sidecar_stood_still_are_recorded_anew(ope
         house.clock.now = 2.2
         assert house.records.wait(lambda records: records.renewed == 1)
         assert house.leases.current()
+
+
+def test_leases_that_expired_while_the_catalog_was_away_are_recorded_anew(open_house):
+    """It is tried until it succeeds with all of them; then they are renewed again."""
+    with open_house(ttl=0.3) as house:
+        tokens = {house.lease()[0] for _ in range(2)}
+        house.records.failure = Unavailable("the catalog does not answer", what="catalog")
+        house.clock.now = 0.15
+        assert house.records.wait(lambda records: records.renewed == 1)
+        house.records.held.clear()
+        for tries, now in enumerate((0.4, 0.6), start=1):
+            house.clock.now = now
+            assert house.records.wait(lambda records, tries=tries: records.refused == tries)
+        one_only = iter([None, house.records.failure, None])
+        hold = house.records.hold
+
+        def hold_one(holder, ttl):
+            house.records.failure = next(one_only, None)
+            hold(holder, ttl)
+
+        house.records.hold = hold_one
+        house.clock.now = 0.8
+        assert house.records.wait(lambda records: records.refused == 3)
+        assert len(house.records.held) == 1
+        house.clock.now = 1.0
+        assert house.records.wait(lambda records: set(records.held) == tokens)
+        house.clock.now = 1.2
+        assert house.records.wait(lambda records: records.renewed == 2)
+
+
+def test_leases_whose_renewal_took_longer_than_they_live_are_recorded_anew(open_house):
+    """The catalog answered when it had forgotten them, and says nothing of that."""
+    with open_house(ttl=0.3) as house:
+        token, _ = house.lease()
+        renew = house.records.renew
+
+        def slowly(ids, ttl):
+            house.clock.now = 0.4
+            house.records.held.clear()
+            renew(ids, ttl)
+
+        house.records.renew = slowly
+        house.clock.now = 0.2
+        assert house.records.wait(lambda records: token in records.held and records.renewed == 1)
 
 
 def test_after_the_end_there_are_no_new_leases(house):
