@@ -188,7 +188,7 @@ class Sidecar:
             trimmer.soon()
 
         book = RulesBook(catalog)
-        self._disk = self._open_disk(catalog)
+        self._disk = self._open_disk()
         self._manager = keep(LocalManager(catalog, store, node=settings.node, observer=observe, settle_behind=True))
         self._manager.reconcile()
         release_leftovers(catalog, node=settings.node, earlier=folder.exchange("instance", self.instance))
@@ -230,6 +230,7 @@ class Sidecar:
                 on_gone=partial(_prune, self._disk, catalog),
             )
         )
+        self._prune_all(catalog)
         opens = keep(OpenCalls(self._residency, self._leases, self._manager, authenticator, self._prefetcher.opened))
         self._door = keep(
             Door(
@@ -249,8 +250,8 @@ class Sidecar:
         self._janitor = self._start_janitor(catalog)
         self._serve(peers, catalog, authenticator, shared=shared)
 
-    def _open_disk(self, catalog: DatabaseCatalog) -> DiskTier | None:
-        """Open the disk tier, if there is to be one, and remove what was purged while this node was down."""
+    def _open_disk(self) -> DiskTier | None:
+        """Open the disk tier, if there is to be one."""
         share = self.settings.disk_share
         if not share:
             return None
@@ -259,12 +260,18 @@ class Sidecar:
             return int(free * share) if isinstance(share, Share) else share
 
         settings = self.settings
-        disk = self._parts.enter_context(
+        return self._parts.enter_context(
             DiskTier.open(settings.disk_folder, budget, maps_units=settings.stream_from == "disk")
         )
-        for type, name in disk.owners():
-            prune(disk, catalog, type, name)
-        return disk
+
+    def _prune_all(self, catalog: DatabaseCatalog) -> None:
+        """Remove from the disk tier what was purged while this node was down, and since.
+
+        Once the prefetcher is made: of what is purged later it is told, of what a death had left half purged it is not.
+        """
+        if self._disk is not None:
+            for type, name in self._disk.owners():
+                prune(self._disk, catalog, type, name)
 
     def _start_janitor(self, catalog: DatabaseCatalog) -> Janitor | None:
         settings = self.settings

@@ -14,6 +14,9 @@ import pytest
 
 from alluxio_lance import ResourceManager
 from alluxio_lance.errors import NotFound, Restoring
+from alluxio_lance.lifecycle.local import LocalManager
+from alluxio_lance.sidecar.feed import Feed
+from alluxio_lance.sidecar.prefetcher import Prefetcher
 from alluxio_lance.sidecar.server import Sidecar
 from alluxio_lance.sidecar.settings import Settings
 from alluxio_lance.sidecar.statistics import Status
@@ -180,6 +183,31 @@ def test_of_what_was_purged_no_byte_is_left(house, running, whole):
     with house.start() as node:
         assert node.disk.owners() == {("datasets", "b")}
         assert len(house.kept()) == 2
+
+
+@pytest.mark.parametrize(
+    "step",
+    [(LocalManager, "reconcile"), (Feed, "__init__"), (Prefetcher, "start")],
+    ids=["before the events", "with the events", "before the prefetcher"],
+)
+def test_what_is_purged_while_a_node_starts_is_gone_too(house, monkeypatch, step):
+    """By another node, or by this one's mending of a purge that it died in: no restart is needed for it."""
+    with house.start() as node:
+        node.residency.prefetch(node.manager.register_resource("datasets", "a", TABLE))
+        until(lambda: node.disk.statistics().columns == 2)
+        node.manager.delete_resource("datasets", "a")
+    plain = getattr(*step)
+
+    def purged(*arguments, **keywords):
+        monkeypatch.setattr(*step, plain)
+        with ResourceManager.embedded(house.root) as other:
+            other.purge_resource("datasets", "a")
+        return plain(*arguments, **keywords)
+
+    monkeypatch.setattr(*step, purged)
+    with house.start() as node:
+        until(lambda: not house.kept())
+        assert node.disk.owners() == set()
 
 
 def test_readers_follow_a_rollback_when_the_version_is_hot_again(house):
