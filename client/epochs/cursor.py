@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import os
 import resource
 import threading
 import time
@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import pairwise
 from typing import Final, Protocol
+from weakref import WeakValueDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,7 @@ from alluxio_lance.client.epochs.coming import Coming
 from alluxio_lance.client.epochs.plan import EpochPlan, Window
 from alluxio_lance.client.mapped import populated, read_in
 from alluxio_lance.client.table import Table
-from alluxio_lance.errors import AlluxioLanceError, Unavailable
+from alluxio_lance.errors import AlluxioLanceError, NoSpace, Unavailable
 
 __all__ = ["Cursor", "Piece", "Windows", "resident_cursor", "streamed_cursor"]
 
@@ -28,6 +29,9 @@ Piece = tuple[Table, npt.NDArray[np.int64]]
 
 _PATIENCE_AHEAD: Final = 1.0
 """Seconds between two batches after which one of several readers lets go of the window that it does not read yet."""
+_PATIENCE_ALONE: Final = 30.0
+"""Seconds between two batches after which a reader that is alone lets go of the window that it reads, too: its loop may be at
+another dataset for long, in other processes even, whose windows need the memory."""
 _NOWHERE: Final = Window(0, 0, 0, np.empty(0, np.int64))
 """Of a version without rows."""
 
@@ -125,14 +129,16 @@ def streamed_cursor(plan: EpochPlan, source: Windows, *, patience: float | None)
     """Go through an epoch window by window.
 
     One window is held while another one is waited for by nobody: a process that waits for its turn must not keep the
-    memory that those before it need. Where there is room for the next one at once another thread takes it while the one
-    before is read, and two are held, the second for no longer than it is read on; else it is asked for ahead, which holds
-    nothing.
+    memory that those before it need. So the other cursors of the process let go of theirs first, but for those that other
+    threads read right now. Where there is room for the next one at once another thread takes it while the one before is
+    read, and two are held, the second for no longer than it is read on; else it is asked for ahead, which holds nothing.
 
     Parameters
     ----------
     patience
-        Seconds that a window is held between two batches at most; None for as long as it is needed.
+        Seconds that a window is held between two batches at most. None for who reads alone, without other ranks or
+        workers: that is half a minute, and the window that was read to its end may be let go by the thread that takes
+        windows ahead.
     """
     return Cursor(plan, _Streamed(plan, source, patience))
 
@@ -159,7 +165,8 @@ class _Streamed:
         self._patience = patience
         self._held: tuple[int, Table] | None = None
         self._asked = 0
-        self._turn = threading.Lock()
+        # A thread that has it may be the one in which Python finds a forgotten iteration and closes it, which takes it again.
+        self._turn = threading.RLock()
         self._rested: float | None = None
         """Since when nobody has read; None while somebody does."""
         self._impatient: threading.Timer | None = None
@@ -170,6 +177,8 @@ class _Streamed:
         """Of the window that is read, once all rows are there."""
         self._faults: int | None = None
         """Of this process when it was begun."""
+        self.process: Final = os.getpid()
+        _CURSORS[id(self)] = self
 
     def order(self, window: Window) -> npt.NDArray[np.int64]:
         ordered, self._ordered = self._ordered, None
@@ -187,7 +196,7 @@ class _Streamed:
             if table is None:
                 # Nobody waits for a window while it holds another one.
                 self._let_go()
-                table = self._take(window)
+                table = self._wait_for(window)
             left, self._held = self._held, (window.number, table)
             self._look_ahead(window.number + 1, None if left is None else left[1])
         return self._held[1], local
@@ -241,6 +250,17 @@ class _Streamed:
             self._ordered = window.number, self._plan.order(window)
         return table
 
+    def _wait_for(self, window: Window) -> Table:
+        """Take a window, even if somebody has to let go of something first: then this process does."""
+        others = [other for other in _cursors() if other is not self and other.holds]
+        if others:
+            # Mostly there is room for the windows of two: to let go of one with every batch of the other would be slow.
+            with suppress(NoSpace):
+                return self._take(window, at_once=True)
+        for other in others:
+            other.let_go_if_idle()
+        return self._take(window)
+
     def _take(self, window: Window, *, at_once: bool = False) -> Table:
         table = self._source.window(window.units.tolist(), at_once=at_once)
         return populated(table) if self._plan.shuffle else table
@@ -260,8 +280,8 @@ class _Streamed:
                 self._let_go()
             if window is None:
                 self._drop_coming()
-        # A lone reader keeps what it reads, and no more: whoever else it reads in its loop may need the memory.
-        if self._coming is not None or (self._patience and self._held is not None):
+        # Whoever else is read in the loop may need the memory, and it may be read by other processes.
+        if self.holds:
             with self._turn:
                 self._rested = time.monotonic()
                 # One timer sees many batches: to begin a thread takes as long as a small batch.
@@ -275,10 +295,25 @@ class _Streamed:
                 self._impatient.cancel()
                 self._impatient = None
 
+    @property
+    def holds(self) -> bool:
+        """Whether there is anything to let go of, now or soon."""
+        return self._coming is not None or self._held is not None
+
+    def let_go_if_idle(self) -> None:
+        """Let go of everything for another cursor of this process, unless a thread reads it right now.
+
+        What was to come is not asked for ahead: that may take the room again.
+        """
+        with self._turn:
+            if self._rested is not None:
+                self._drop_coming()
+                self._let_go()
+
     def _watch(self, seconds: float) -> None:
-        self._impatient = threading.Timer(seconds, self._lose_patience)
-        self._impatient.daemon = True
-        self._impatient.start()
+        timer = self._impatient = threading.Timer(seconds, self._lose_patience)
+        timer.daemon = True
+        timer.start()
 
     def _lose_patience(self) -> None:
         with self._turn:
@@ -300,14 +335,14 @@ class _Streamed:
         dropped = self._drop_coming() if idle >= min(limit, _PATIENCE_AHEAD) else None
         if idle >= limit:
             self._let_go()
-        elif self._coming is not None or (self._held is not None and self._patience is not None):
+        elif self.holds:
             self._watch((_PATIENCE_AHEAD if idle < _PATIENCE_AHEAD < limit else limit) - idle)
         return dropped
 
     @property
     def _limit(self) -> float:
         """Seconds without a batch after which the window that is held goes, too."""
-        return math.inf if self._patience is None else self._patience
+        return _PATIENCE_ALONE if self._patience is None else self._patience
 
     def _has_come(self, window: Window) -> bool:
         return self._coming is not None and self._coming.has_come(window.number)
@@ -323,6 +358,17 @@ class _Streamed:
         held, self._held = self._held, None
         if held is not None:
             held[1].close()
+
+
+_CURSORS: Final[WeakValueDictionary[int, _Streamed]] = WeakValueDictionary()
+"""All that there are, under their `id`."""
+
+
+def _cursors() -> list[_Streamed]:
+    """List those of this process; a forked child leaves alone what its parent reads."""
+    # Not behind a lock, as at a fork another thread may have it: all references are copied in one step.
+    found = [reference() for reference in _CURSORS.valuerefs()]
+    return [one for one in found if one is not None and one.process == os.getpid()]
 
 
 def _major_faults() -> int:

@@ -504,6 +504,7 @@ class _Reached:
 
 
 def _patience(plan: EpochPlan, step: int, *, alone: bool) -> float | None:
+    """Say for how many seconds a window is held between two batches; None for who is alone, see `streamed_cursor`."""
     if alone:
         return None
     # Windows of chosen rows differ: one that is small by exception may be waited for a second, but not for long.

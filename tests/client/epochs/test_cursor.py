@@ -185,6 +185,7 @@ def test_no_window_is_taken_ahead_where_none_may_be_held():
 def test_a_window_that_is_not_read_yet_is_let_go_before_the_one_that_is(patience, monkeypatch):
     """Another reader may need its room, and this one may be the one that waits for that reader: as in its own loop."""
     monkeypatch.setattr(cursor_module, "_PATIENCE_AHEAD", 0.001)
+    monkeypatch.setattr(cursor_module, "_PATIENCE_ALONE", 600)
     source, gone = Source(95, spare=True), threading.Event()
     cursor = streamed_cursor(plan(), source, patience=patience)
     cuts = batches(5)
@@ -196,11 +197,8 @@ def test_a_window_that_is_not_read_yet_is_let_go_before_the_one_that_is(patience
     assert gone.wait(60)
     first = plan().windows[0]
     assert [held.numbers.size for held in source.held] == [first.rows]
-    # The thread goes on to watch the one that is held, if that may not stay; and what was let go is asked for ahead.
-    if patience is None:
-        wait_until(lambda: tables._impatient is None)
-    else:
-        wait_until(lambda: isinstance(tables._impatient, threading.Timer) and tables._impatient.interval >= 500)
+    # The thread goes on to watch the one that is held; and what was let go is asked for ahead.
+    wait_until(lambda: isinstance(tables._impatient, threading.Timer) and tables._impatient.interval >= 500)
     wait_until(lambda: source.hints == [plan().windows[1].units.tolist()])
     after = read(cursor, cuts[1:])
     assert [*before, *(row for batch in after for row in batch)] == in_order(plan())
@@ -297,12 +295,14 @@ def test_a_window_is_held_while_it_is_needed():
     assert source.held == []
 
 
-def test_a_window_that_nobody_reads_is_let_go():
+@pytest.mark.parametrize("patience", [None, 0.001])
+def test_a_window_that_nobody_reads_is_let_go(patience, monkeypatch):
     """Out of patience, a window is let go while its reader waits for its turn, and taken again afterwards."""
+    monkeypatch.setattr(cursor_module, "_PATIENCE_ALONE", 0.001)
     source = Source(95)
     gone = threading.Event()
     source.let_go = gone.set
-    cursor = streamed_cursor(plan(), source, patience=0.001)
+    cursor = streamed_cursor(plan(), source, patience=patience)
     cuts = batches(10)
     before = read_one(cursor, cuts[0])
     cursor.rest(cuts[1])
@@ -312,9 +312,10 @@ def test_a_window_that_nobody_reads_is_let_go():
     assert source.held == []
 
 
-def test_one_timer_sees_all_batches():
+@pytest.mark.parametrize("patience", [None, 600])
+def test_one_timer_sees_all_batches(patience):
     """No thread is begun for each of them, and none is left when the iteration ends."""
-    cursor = streamed_cursor(plan(), Source(95), patience=600)
+    cursor = streamed_cursor(plan(), Source(95), patience=patience)
     before, seen = set(threading.enumerate()), set()
     cuts = batches(1)
     for number in range(10):
@@ -352,6 +353,128 @@ def test_patience_is_counted_from_the_last_batch():
     tables._impatient.start()
     assert gone.wait(60)
     assert source.held == []
+
+
+class Room:
+    """Stands for the budget of a node: so many windows are held at once, and whoever waits comes first."""
+
+    def __init__(self, windows: int) -> None:
+        self.left, self.waiting = windows, 0
+        self.changed = threading.Condition()
+
+    def take(self, *, at_once: bool) -> None:
+        """Have room for a window; nobody waits for long in vain."""
+        with self.changed:
+            if at_once and (self.waiting or not self.left):
+                raise NoSpace("there is no room at once")
+            self.waiting += 1
+            found = self.changed.wait_for(lambda: self.left, 20)
+            self.waiting -= 1
+            if not found:
+                raise NoSpace("others held the room")
+            self.left -= 1
+
+    def give(self) -> None:
+        """Have it no more."""
+        with self.changed:
+            self.left += 1
+            self.changed.notify_all()
+
+
+class Sharing(Source):
+    """One of several sources on a node."""
+
+    def __init__(self, room: Room) -> None:
+        super().__init__(95, spare=True)
+        self.room, self.let_go = room, room.give
+
+    def window(self, units: Sequence[int], *, at_once: bool = False) -> Any:
+        """Hold units, once there is room."""
+        self.room.take(at_once=at_once)
+        return super().window(units, at_once=at_once)
+
+
+@pytest.mark.parametrize("patience", [None, 600])
+@pytest.mark.parametrize("readers", [2, 3, 4])
+def test_more_datasets_than_windows_are_read_in_turn(patience, readers):
+    """Each lets go of its window for the others, and reads the same rows in the same order all the same."""
+    sources = [Sharing(Room(2))]
+    sources += [Sharing(sources[0].room) for _ in range(readers - 1)]
+    cursors = [streamed_cursor(plan(), source, patience=patience) for source in sources]
+    cuts, found = batches(7), [[] for _ in cursors]
+    for number, positions in enumerate(cuts):
+        for cursor, rows in zip(cursors, found, strict=True):
+            rows.extend(read_one(cursor, positions))
+            cursor.rest(cuts[number + 1] if number + 1 < len(cuts) else None)
+    assert found == [in_order(plan())] * readers
+    wait_until(lambda: not any(source.held for source in sources))
+
+
+def read_two_in_turn(one: Cursor, two: Cursor) -> None:
+    """Read a batch of one, and then one of the other."""
+    cuts = batches(5)
+    for cursor in (one, two):
+        read_one(cursor, cuts[0])
+        cursor.rest(cuts[1])
+
+
+@pytest.mark.parametrize("room", [True, False])
+def test_a_process_lets_go_of_what_it_does_not_read_before_it_waits(room):
+    """Where there is room for both at once, both are held."""
+    one, two = Source(95), Source(95, spare=room)
+    first, second = (streamed_cursor(plan(), source, patience=None) for source in (one, two))
+    read_two_in_turn(first, second)
+    assert len(one.held) == room
+    assert two.held
+    for cursor in (first, second):
+        cursor.close()
+
+
+def test_what_comes_for_another_reader_is_let_go_as_well():
+    """It would be held just as long; and it is not asked for ahead, which may take the room again."""
+    one, two = Source(95, spare=True), Source(95)
+    first, second = (streamed_cursor(plan(), source, patience=None) for source in (one, two))
+    cuts = batches(5)
+    read_one(first, cuts[0])
+    tables: Any = first._tables
+    wait_until(lambda: tables._coming.has_come(1))
+    first.rest(cuts[1])
+    assert len(one.held) == 2
+    read_one(second, cuts[0])
+    assert (one.held, one.hints) == ([], [])
+    assert [row for batch in read(first, cuts[1:]) for row in batch] == in_order(plan())[5:]
+    second.close()
+
+
+def test_a_window_that_another_thread_reads_is_not_let_go():
+    """Nor one that a forked child has from its parent."""
+    one, two = Source(95), Source(95)
+    first, second = (streamed_cursor(plan(), source, patience=None) for source in (one, two))
+    cuts = batches(5)
+    read_one(first, cuts[0])
+    read_one(second, cuts[0])
+    assert one.held
+    first.rest(cuts[1])
+    second.close()
+    tables: Any = first._tables
+    tables.process -= 1
+    read_one(second, cuts[0])
+    assert one.held
+    second.close()
+    tables.process += 1
+    read_one(second, cuts[0])
+    assert not one.held
+
+
+@pytest.mark.timeout(60)
+def test_an_iteration_that_is_found_forgotten_while_its_window_is_let_go():
+    """Python may close it in any thread, in the one that lets go of its window, too."""
+    one, two = Source(95), Source(95)
+    first, second = (streamed_cursor(plan(), source, patience=None) for source in (one, two))
+    one.let_go = first.close
+    read_two_in_turn(first, second)
+    assert not one.held
+    second.close()
 
 
 def test_rows_that_come_twice_are_in_the_window_that_is_held():

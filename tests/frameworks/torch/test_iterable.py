@@ -393,7 +393,7 @@ def test_the_state_before_the_first_batch(open_kinds):
     ("step", "alone", "patience"), [(100, True, None), (100, False, 30), (1000, False, 1), (4000, False, 0)]
 )
 def test_nobody_else_waits_for_a_window_for_ever(step, alone, patience):
-    """Only a process that reads by itself keeps a window however long its loop pauses."""
+    """A process that reads by itself is told apart, and is patient for long, whatever its windows."""
     a_plan = EpochPlan("ab" * 32, 100_000, 1000, 10, shuffle=True, seed=0, epoch=0)
     assert _patience(a_plan, step, alone=alone) == patience
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from itertools import count, islice, zip_longest
 from typing import Any
 
@@ -126,6 +129,47 @@ def test_two_jobs_share_a_node(small):
         pairs = list(zip_longest(one, two))
         assert numbers(pair[0] for pair in pairs) == planned(one, 0)
         assert numbers(pair[1] for pair in pairs) == planned(two, 0)
+
+
+def test_one_loop_reads_three_datasets(small):
+    """One more than there is room for: what a process does not read it lets go, before it waits for a window."""
+    with opened(small, seed=1) as one, opened(small, seed=2) as two, opened(small, seed=3) as three:
+        batches = list(zip(*(islice(each, 50) for each in (one, two, three)), strict=True))
+        for place, dataset in enumerate((one, two, three)):
+            assert numbers(step[place] for step in batches) == planned(dataset, 0)[:5000]
+
+
+JOB = """
+import sys
+from alluxio.torch import IterableDataset
+
+uri, address, seed = sys.argv[1:]
+with (
+    IterableDataset(uri, 100, seed=int(seed), address=address) as training,
+    IterableDataset(uri, 100, shuffle=False, address=address) as validation,
+):
+    batches = iter(training)
+    found = len(next(batches)["f64"])
+    print("in mid-epoch", flush=True)
+    input()
+    print(sum(len(batch["f64"]) for batch in validation))
+    print(found + sum(len(batch["f64"]) for batch in batches))
+"""
+
+
+def test_two_jobs_validate_at_the_same_time(small):
+    """Each holds a window when it begins to, and both together all that there is."""
+    command = [sys.executable, "-P", "-c", JOB, URI, small.at]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with ExitStack() as keep:
+        jobs = [keep.enter_context(subprocess.Popen([*command, str(seed)], **pipes)) for seed in (1, 2)]
+        for job in jobs:
+            keep.callback(job.kill)
+        assert [job.stdout.readline() for job in jobs] == ["in mid-epoch\n"] * 2
+        for job in jobs:
+            job.stdin.write("\n")
+            job.stdin.flush()
+        assert [job.communicate(timeout=100)[0].split() for job in jobs] == [[str(ROWS)] * 2] * 2
 
 
 def test_samples(small):
