@@ -203,7 +203,7 @@ class Residency:
                 mine.join(go_on)
                 mine.listen(on_progress)
             if running is None:
-                loaded = self._load(resident, mine)
+                loaded = self._load(resident, mine, names)
                 with self._locked():
                     self._publish(resident, mine, loaded)
                     return self._hold(resident, names, holder, counted=counted)
@@ -237,14 +237,14 @@ class Residency:
         self._events.append(CacheEvent("loading", resident.version))
         return resident.load
 
-    def _load(self, resident: Resident, mine: Load) -> Loaded:
+    def _load(self, resident: Resident, mine: Load, wanted: Sequence[str]) -> Loaded:
         started = time.monotonic()
         plan = resident.plan
         wish = Wish(
             resident.version,
             key_of(resident.version),
             plan.only([column.name for column in plan.columns if column.name in mine.columns]),
-            _EvictingRoom(self, resident),
+            _EvictingRoom(self, resident, wanted),
             self._prefer,
             mine.report,
             lambda: self._closed or mine.unwanted(),
@@ -285,15 +285,15 @@ class Residency:
         mine.end()
 
     def _dropped(self, resident: Resident) -> None:
-        """Note that a version or a unit has left; the lock is held, and what it is told does not wait."""
+        """Note that columns of a version or a unit have left; the lock is held, and what it is told does not wait."""
         self._loading.forget(resident.key)
-        if not resident.is_unit:
+        if not resident.is_unit and not resident.columns:
             self._events.append(CacheEvent("evicted", resident.version))
 
-    def make_room(self, resident: Resident, need: int, huge: int) -> None:
-        """Claim bytes for a load; what nobody reads makes room."""
+    def make_room(self, resident: Resident, wanted: Sequence[str], need: int, huge: int) -> None:
+        """Claim bytes for a load of who wants these columns; what nobody reads makes room."""
         with self._locked():
-            self._shelf.make_room([resident], need, huge)
+            self._shelf.make_room([resident], need, huge, wanted=wanted)
 
     def give_room(self, size: int) -> None:
         """Give back what a load has claimed and does not need."""
@@ -433,12 +433,13 @@ class Residency:
 class _EvictingRoom:
     """The budget as one load sees it: what nobody reads makes room."""
 
-    def __init__(self, residency: Residency, resident: Resident) -> None:
+    def __init__(self, residency: Residency, resident: Resident, wanted: Sequence[str]) -> None:
         self._residency = residency
         self._resident = resident
+        self._wanted = wanted
 
     def reserve(self, need: int, *, huge: int = 0) -> None:
-        self._residency.make_room(self._resident, need, huge)
+        self._residency.make_room(self._resident, self._wanted, need, huge)
 
     def release(self, size: int) -> None:
         self._residency.give_room(size)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final
 
 from alluxio_lance.sidecar.budget import Budget
@@ -15,6 +15,8 @@ from alluxio_lance.values import Version
 __all__ = ["Shelf"]
 
 _Semver = tuple[str, str, str | None]
+_Victim = tuple[Resident, tuple[str, ...]]
+"""What may go, with the columns of it that would."""
 
 _ORDER: Final = (Role.CACHED, Role.PREVIOUS, Role.ACTIVE)
 """Which role goes first when room is needed; leased versions never go."""
@@ -32,7 +34,7 @@ class Shelf:
     keep_previous
         How many previous versions stay, per resource.
     on_drop
-        Told of every version dropped.
+        Told of every version dropped, and of every one that has lost columns.
     """
 
     def __init__(self, budget: Budget, keep_previous: int, on_drop: Callable[[Resident], None]) -> None:
@@ -78,6 +80,22 @@ class Shelf:
         self._budget.release(size)
         # Units come and go all the time: they are no evicted versions.
         self.dropped += not resident.is_unit
+        self._on_drop(resident)
+        return size
+
+    def narrow(self, newcomers: Iterable[Resident], wanted: Collection[str]) -> int:
+        """Close what nobody reads of the other columns of newcomers, and return the bytes that are free again."""
+        return sum(self._drop_columns(one, names) for one, names in _spare(newcomers, wanted))
+
+    def _drop_columns(self, resident: Resident, names: Sequence[str]) -> int:
+        """Close columns of a version, or of a unit, whose others stay or are being loaded; drop it where there are none."""
+        if resident.load is None and len(names) == len(resident.columns):
+            return self.drop(resident)
+        size = _bytes(resident, names)
+        for name in names:
+            resident.columns.pop(name).close()
+        self._budget.release(size)
+        self.dropped += not (resident.is_unit or resident.columns)
         self._on_drop(resident)
         return size
 
@@ -131,13 +149,23 @@ class Shelf:
         resident.retired = True
         self.drop_if_unwanted(resident)
 
-    def make_room(self, newcomers: Collection[Resident], need: int, huge: int = 0, *, for_later: bool = False) -> None:
+    def make_room(
+        self,
+        newcomers: Collection[Resident],
+        need: int,
+        huge: int = 0,
+        *,
+        wanted: Collection[str] | None = None,
+        for_later: bool = False,
+    ) -> None:
         """Claim bytes for a load, dropping what nobody reads, the least wanted first.
 
         Parameters
         ----------
         newcomers
             What is loaded, and what must not go for it.
+        wanted
+            The columns that it is loaded for: the newcomers' others may go. None: none of them may.
         for_later
             It is not urgent: only what nobody has a use for goes, neither active nor previous versions nor units that
             somebody asked for ahead.
@@ -148,17 +176,19 @@ class Shelf:
             When all that may go would not be enough; then nothing has gone.
         """
         shortage = self._budget.shortage(need, huge=huge)
+        spare = [] if wanted is None else _spare(newcomers, wanted)
+        victims = self._victims(newcomers, spare, for_later=for_later)
         # What is mapped from the disk takes no memory: to drop it would give none back.
-        victims = [victim for victim in self._victims(newcomers, for_later=for_later) if victim.bytes]
-        if shortage > sum(victim.bytes for victim in victims):
+        victims = [(victim, names) for victim, names in victims if _bytes(victim, names)]
+        if shortage > sum(_bytes(victim, names) for victim, names in victims):
             raise self._budget.refusal(need)
-        for victim in victims:
+        for victim, names in victims:
             if shortage <= 0:
                 # Asked again only now, since it asks the kernel: what readers have mapped is not free yet.
                 shortage = self._budget.shortage(need, huge=huge)
                 if not shortage:
                     break
-            shortage -= self.drop(victim)
+            shortage -= self._drop_columns(victim, names)
         self._budget.reserve(need, huge=huge)
 
     def make_descriptors(self, newcomers: Collection[Resident], need: int) -> None:
@@ -172,7 +202,7 @@ class Shelf:
         excess = self._descriptors() + need - int(limit * _SEGMENTS)
         if excess <= 0:
             return
-        for victim in self._victims(newcomers, for_later=False):
+        for victim, _ in self._victims(newcomers, (), for_later=False):
             if victim.is_unit:
                 excess -= _descriptors(victim)
                 self.drop(victim)
@@ -187,25 +217,43 @@ class Shelf:
     def _descriptors(self) -> int:
         return sum(map(_descriptors, self.residents.values()))
 
-    def _victims(self, newcomers: Collection[Resident], *, for_later: bool) -> list[Resident]:
-        """List what may go for others, the first to go first."""
+    def _victims(self, newcomers: Collection[Resident], spare: Iterable[_Victim], *, for_later: bool) -> list[_Victim]:
+        """List what may go for others, the first to go first; ``spare`` is what may of the newcomers themselves."""
         spared = {resident.key for resident in newcomers}
         resources = {resident.key[:2] for resident in newcomers if not resident.is_unit}
-        ranked = [
-            (_ORDER.index(role), bool(other.promised), other.used, other)
+        others = [
+            (other, tuple(other.columns))
             for other in self.residents.values()
             if other.idle and other.key not in spared
-            for role in [self._worth(other)]
             # A version never pushes out the active one of the same resource.
-            if role is not Role.ACTIVE or other.key[:2] not in resources
+            if self._worth(other) is not Role.ACTIVE or other.key[:2] not in resources
+        ]
+        ranked = [
+            (_ORDER.index(self._worth(other)), bool(other.promised), other.used, (other, names))
+            for other, names in (*others, *spare)
         ]
         if for_later:
             ranked = [one for one in ranked if _ORDER[one[0]] is Role.CACHED and not one[1]]
-        return [other for *_, other in sorted(ranked, key=lambda one: one[:3])]
+        return [victim for *_, victim in sorted(ranked, key=lambda one: one[:3])]
 
     def _worth(self, resident: Resident) -> Role:
         """Say what a version counts as when room is needed: units are read once and go first, whatever they are of."""
         return Role.CACHED if resident.is_unit else self.role(resident)
+
+
+def _spare(newcomers: Iterable[Resident], wanted: Collection[str]) -> list[_Victim]:
+    """List which columns may go of what others are loaded of: those that take memory, of which nobody holds any."""
+    return [
+        (one, names)
+        for one in newcomers
+        # The load of a whole version is that which the room is for, and that of a unit may be anybody's.
+        if not one.holders and (one.load is None or not one.is_unit)
+        if (names := tuple(name for name, hot in one.columns.items() if hot.bytes and name not in wanted))
+    ]
+
+
+def _bytes(resident: Resident, names: Iterable[str]) -> int:
+    return sum(resident.columns[name].bytes for name in names)
 
 
 def _descriptors(resident: Resident) -> int:

@@ -184,7 +184,8 @@ class Windows:
         while True:
             with self._locked():
                 if shortage is not None:
-                    self._wait(stream, numbers, shortage, until)
+                    if time.monotonic() >= until or not self._narrow(stream, numbers):
+                        self._wait(stream, numbers, shortage, until)
                     shortage = None
                 claim = (
                     self._claim_spare(stream, numbers, asker) if at_once else self._claim(stream, numbers, asker, until)
@@ -341,8 +342,7 @@ class Windows:
         streamed, names = stream.streamed, stream.units.names
         if not self._shelf.has_descriptors(mapped_all.descriptors(stream)):
             raise mapped_all.refusal(stream, "would take too many of the sidecar's descriptors")
-        units = streamed.units.only(streamed.units.names, streamed.as_arrow)
-        found = [self._find(streamed, units, number) for number in range(units.count)]
+        found = self._residents(streamed, range(streamed.units.count))
         for number, one in enumerate(found):
             if one.load is not None or (one.bytes and (one.holders or one.promised)):
                 raise mapped_all.refusal(stream, "is in memory, and in use", number)
@@ -351,15 +351,14 @@ class Windows:
         for one in found:
             if one.bytes:
                 self._shelf.drop(one)
-        return self._begin(stream, range(units.count), asker, for_later=True, room=mapped_all.NoMoreRoom(stream))
+        return self._begin(stream, range(len(found)), asker, for_later=True, room=mapped_all.NoMoreRoom(stream))
 
     def _begin(
         self, stream: Stream, numbers: Sequence[int], asker: Asker, *, for_later: bool, room: MoreRoom | None = None
     ) -> Claim:
         streamed = stream.streamed
         units = streamed.units.only(stream.units.names, streamed.as_arrow)
-        whole_units = streamed.units.only(streamed.units.names, streamed.as_arrow)
-        residents = [self._find(streamed, whole_units, number) for number in numbers]
+        residents = self._residents(streamed, numbers)
         missing = {
             one: names
             for one in residents
@@ -369,11 +368,12 @@ class Windows:
         if room is not None and need:
             # It left the disk since it was looked for there; nothing was taken for it yet.
             raise mapped_all.gone(stream)
-        whole = need + sum(one.bytes for one in residents)
+        # What is hot of other columns is no part of it, and makes room when nobody holds it.
+        whole = need + sum(one.columns[name].bytes for one in residents for name in units.names if name in one.columns)
         if whole > self._budget.limit:
             raise self._too_large(units, len(numbers), whole)
         if need:
-            self._shelf.make_room(residents, need, for_later=for_later)
+            self._shelf.make_room(residents, need, wanted=units.names, for_later=for_later)
         if missing:
             self._shelf.make_descriptors(residents, sum(map(len, missing.values())))
         loads = {one: Load(names) for one, names in missing.items()}
@@ -391,9 +391,19 @@ class Windows:
         assert resident.key.unit is not None
         return self._loading.in_memory(resident.version, resident.plan, resident.key.unit, names)
 
-    def _find(self, streamed: Streamed, units: Units, number: int) -> Resident:
-        key = key_of(streamed.version)._replace(unit=number, as_arrow=streamed.as_arrow)
-        return self._shelf.residents.get(key) or Resident(streamed.version, units.one(number), key)
+    def _residents(self, streamed: Streamed, numbers: Sequence[int]) -> list[Resident]:
+        """Find units that are here, and make those that are not."""
+        units = streamed.units.only(streamed.units.names, streamed.as_arrow)
+        whole = key_of(streamed.version)._replace(as_arrow=streamed.as_arrow)
+        keys = [whole._replace(unit=number) for number in numbers]
+        return [
+            self._shelf.residents.get(key) or Resident(streamed.version, units.one(number), key)
+            for number, key in zip(numbers, keys, strict=True)
+        ]
+
+    def _narrow(self, stream: Stream, numbers: Sequence[int]) -> bool:
+        """Close all that nobody holds of other columns of units; tells whether that gave room."""
+        return self._shelf.narrow(self._residents(stream.streamed, numbers), stream.units.names) > 0
 
     def make_room(self, residents: Sequence[Resident], need: int) -> None:
         """Claim bytes for a load beyond what it was expected to need."""

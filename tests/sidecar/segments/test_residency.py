@@ -497,6 +497,78 @@ def test_nothing_goes_in_vain(open_residency, library, size):
     hold.release()
 
 
+def _alike(names: str) -> pa.Table:
+    """Columns that are equally large."""
+    schema = pa.schema([pa.field(name, pa.int64(), nullable=False) for name in names])
+    return pa.table([np.arange(ROWS)] * len(names), schema=schema)
+
+
+@pytest.fixture
+def column_bytes(open_residency, library) -> int:
+    """What one of these takes."""
+    residency = open_residency()
+    residency.open(library.add("one", table=_alike("x"))).release()
+    return residency.statistics().used_bytes
+
+
+def test_idle_columns_go_for_others_of_the_same_version(open_residency, library, column_bytes, events):
+    """What fits by itself is had; the columns of the version that it was opened with stay, as far as they are hot."""
+    residency = open_residency(limit=2 * column_bytes)
+    version = library.add(table=_alike("xyz"))
+    residency.open(version, ["x", "y"]).release()
+    events.clear()
+    residency.open(version, ["y", "z"]).release()
+    assert [reader.asked for reader in library.readers[1:]] == [[["x", "y"]], [["z"]]]
+    (line,) = residency.statistics().versions
+    assert (line.columns, line.bytes) == (("y", "z"), 2 * column_bytes)
+    # Something of the version was in memory all the time.
+    assert _said(events) == [("loading", "x", 1), ("hot", "x", 1)]
+    assert residency.statistics().evictions == 0
+
+
+def test_a_version_of_which_all_columns_go_for_others_was_evicted(open_residency, library, column_bytes, events):
+    """The books say so; when the load fails then, nothing of it is left."""
+    residency = open_residency(limit=column_bytes)
+    version = library.add(table=_alike("xy"))
+    residency.open(version, ["x"]).release()
+    events.clear()
+    residency.open(version, ["y"]).release()
+    assert _said(events) == [("loading", "x", 1), ("evicted", "x", 1), ("hot", "x", 1)]
+    found = residency.statistics()
+    assert (found.evictions, found.used_bytes, found.versions[0].columns) == (1, column_bytes, ("y",))
+
+    def fail() -> None:
+        raise Unavailable("the store is gone", what="store")
+
+    library.before_batch = fail
+    with pytest.raises(Unavailable, match="the store is gone"):
+        residency.open(version, ["x"])
+    assert (residency.statistics().versions, residency.statistics().used_bytes) == ((), 0)
+
+
+def test_columns_that_are_held_do_not_go_for_others_of_the_same_version(open_residency, library, column_bytes):
+    """Whoever wants these is refused, and those who came while they were loaded keep what they have."""
+    residency = open_residency(limit=column_bytes)
+    version = library.add(table=_alike("xy"))
+    hold = residency.open(version, ["x"])
+    with pytest.raises(NoSpace, match="make room with"):
+        residency.open(version, ["y"])
+    assert residency.is_hot(version, ["x"])
+    hold.release()
+    came: list[object] = []
+    before = residency.make_room
+
+    def somebody_comes(*args) -> None:
+        came.append(residency.open_hot(version, ["x"]))
+        before(*args)
+
+    residency.make_room = somebody_comes
+    with pytest.raises(NoSpace, match="make room with"):
+        residency.open(version, ["y"])
+    assert [os.fstat(fd).st_size > 0 for fd in came[0].descriptors] == [True] * len(came[0].descriptors)
+    came[0].release()
+
+
 def test_the_active_version_does_not_go_for_another_of_its_resource(open_residency, library, size):
     """Opening an old version by name is refused rather than pushing out what everybody reads."""
     residency = open_residency(limit=size)

@@ -308,6 +308,83 @@ def test_what_one_column_takes_says_nothing_of_others(make):
     assert window_units[0] == window_units[1] > 1
 
 
+def _twins() -> pa.Table:
+    """Two columns that are equally large."""
+    return _fixed().append_column("other", _fixed()["image"])
+
+
+def test_other_columns_of_the_same_units_make_room(make, size, monkeypatch):
+    """As other units do: a window that fits by itself is had, whatever is hot of columns that nobody holds."""
+    residency, library, version = make(_twins(), limit=8 * size)
+    others, images = (residency.windows.open(version, [name], asker()) for name in ("other", "image"))
+    residency.windows.hold(others, list(range(7)), asker("a")).release()
+    forgotten = []
+    monkeypatch.setattr(residency._loading, "forget", forgotten.append)
+    hold = residency.windows.hold(images, list(range(7)), asker("b"))
+    assert first_rows(hold) == list(range(7 * UNIT_ROWS))
+    # As many went as had to, and the writer to the disk was told.
+    assert residency.statistics().used_bytes == 8 * size
+    assert sorted(key.unit for key in forgotten) == list(range(6))
+    library.read.clear()
+    residency.windows.hold(others, [6], asker("a")).release()
+    assert not library.read
+    hold.release()
+    residency.windows.hold(images, list(range(8)), asker("b")).release()
+    assert residency.statistics().used_bytes == 8 * size
+    with pytest.raises(NoSpace, match="ask for at most 8 units at once"):
+        residency.windows.hold(images, list(range(9)), asker("b"))
+    for stream in (others, images):
+        stream.release()
+
+
+def test_other_columns_that_somebody_holds_are_waited_for(make, size):
+    """They stay as they are until then; nobody is refused for good."""
+    residency, _, version = make(_twins(), limit=3 * size)
+    others, images = (residency.windows.open(version, [name], asker()) for name in ("other", "image"))
+    held = residency.windows.hold(others, [0, 1], asker("a"))
+    with ThreadPoolExecutor(1) as threads:
+        waiting = comes(threads, residency, images, [0, 1], "b")
+        assert columns_of(held)["other"].array[:, 0].tolist() == list(range(2 * UNIT_ROWS))
+        with pytest.raises(NoSpace, match="others wait for room"):
+            residency.windows.hold(images, [0], asker("a"), at_once=True)
+        held.release()
+        hold = waiting.result(WAIT)
+    assert first_rows(hold) == list(range(2 * UNIT_ROWS))
+    for each in (hold, others, images):
+        each.release()
+
+
+def test_what_was_asked_ahead_is_kept_from_what_is_asked_ahead_of_other_columns(make, size):
+    """A window that is read has the room all the same."""
+    residency, library, version = make(_twins(), limit=2 * size)
+    others, images = (residency.windows.open(version, [name], asker()) for name in ("other", "image"))
+    residency.windows.ahead(others, [0, 1], asker("a"))
+    library.read.clear()
+    residency.windows.ahead(images, [0, 1], asker("b"))
+    assert not library.read
+    residency.windows.hold(images, [0, 1], asker("b")).release()
+    residency.windows.hold(others, [0, 1], asker("a")).release()
+    assert residency.statistics().used_bytes == 2 * size
+    for stream in (others, images):
+        stream.release()
+
+
+def test_other_columns_make_room_for_rows_that_take_more_than_was_guessed(make, size):
+    """Also for what is known only while it is loaded."""
+    rows = UNIT_ROWS * UNITS
+    table = _fixed(rows).append_column("text", pa.array(["x"] * UNIT_ROWS + ["x" * 2000] * (rows - UNIT_ROWS)))
+    residency, _, version = make(table, limit=4 * size)
+    version = replace(version, num_bytes=rows * (WIDTH + 2))
+    images, texts = (residency.windows.open(version, [name], asker()) for name in ("image", "text"))
+    numbers = [1, 2, 3]
+    residency.windows.hold(images, numbers, asker("a")).release()
+    hold = residency.windows.hold(texts, numbers, asker("b"))
+    assert columns_of(hold)["text"].take(np.arange(2)).rows() == ["x" * 2000] * 2
+    assert residency.statistics().used_bytes <= 4 * size
+    for each in (hold, images, texts):
+        each.release()
+
+
 def test_windows_of_large_budgets_fit_into_a_packet(make, monkeypatch):
     """And do not take all descriptors of their readers."""
     monkeypatch.setattr(windows, "_MOST_UNITS", 3)
@@ -464,6 +541,34 @@ def test_many_readers_in_a_small_budget(make, size):
             assert sorted(seen) == list(range(UNIT_ROWS * (UNITS - 1)))
     assert residency.statistics().used_bytes <= 4 * size
     stream.release()
+
+
+def test_many_readers_of_different_columns_in_a_small_budget(make, size):
+    """All come through with their own rows, though they push each other's columns out; the seed is printed."""
+    seed = random.randrange(1 << 32)
+    print("seed", seed)  # noqa: T201 - shown when it fails
+    residency, _, version = make(_twins(), limit=4 * size)
+
+    def read(number: int) -> None:
+        chance = random.Random(seed + number)
+        names = (["image"], ["other"], ["image", "other"])[number % 3]
+        stream = residency.windows.open(version, names, asker(str(number)))
+        for _ in range(6):
+            wanted, ahead = chance.sample(range(UNITS - 1), 2), chance.sample(range(UNITS - 1), 2)
+            hold = residency.windows.hold(stream, wanted, asker(str(number)))
+            residency.windows.ahead(stream, ahead, asker(str(number)))
+            rows = [unit * UNIT_ROWS + row for unit in wanted for row in range(UNIT_ROWS)]
+            columns = columns_of(hold)
+            assert [columns[name].array[:, 0].tolist() for name in names] == [rows] * len(names)
+            del columns
+            hold.release()
+        residency.windows.forget(str(number))
+        stream.release()
+
+    with ThreadPoolExecutor(6) as threads:
+        for done in [threads.submit(read, number) for number in range(6)]:
+            done.result(3 * WAIT)
+    assert residency.statistics().used_bytes <= 4 * size
 
 
 def test_a_window_at_once_waits_for_nobody(make, size):
