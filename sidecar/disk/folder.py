@@ -14,6 +14,7 @@ import shutil
 import stat
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -59,6 +60,8 @@ class DiskFolder:
         self._removals = itertools.count(1)
         self._now = 0
         self._lock_of_time = threading.Lock()
+        self._unfinished: deque[Path] = deque()
+        """What has left the tier and could not be removed yet: nothing counts the room that it takes."""
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -100,7 +103,7 @@ class DiskFolder:
                     _log.warning("a column in the disk tier is unusable and goes", folder=str(folder), error=str(error))
                     self.remove(folder.name)
             elif _LEFT.fullmatch(folder.name):
-                _discard(folder)
+                self._finish(folder)
         found.sort(key=lambda pair: pair[0])
         self._now = found[-1][0] if found else 0
         return [entry for _, entry in found]
@@ -120,7 +123,7 @@ class DiskFolder:
             _log.warning("the use of a column in the disk tier cannot be noted", folder=digest, error=str(error))
 
     def remove(self, digest: str) -> None:
-        """Remove a column; one that is gone already is no error. What cannot be removed now goes at the next start."""
+        """Remove a column; one that is gone already is no error. What cannot be removed now is tried again later."""
         going = self.path / f"old-{digest}-{next(self._removals)}"
         try:
             (self.path / digest).rename(going)
@@ -129,7 +132,26 @@ class DiskFolder:
         except OSError as error:
             _log.warning("a column in the disk tier cannot be removed", folder=digest, error=str(error))
             return
+        if self._finish(going):
+            self.finish_removals()
+
+    def finish_removals(self) -> None:
+        """Try again to remove what could not be removed before: this process had no descriptors left for it, perhaps."""
+        while self._unfinished:
+            try:
+                going = self._unfinished.popleft()
+            except IndexError:
+                return  # another thread was quicker
+            if not self._finish(going):
+                return  # most likely none of the others can be removed, either
+
+    def _finish(self, going: Path) -> bool:
+        """Remove a folder that is not the tier's any more, or note that it is still there; returns whether it is gone."""
         _discard(going)
+        if not os.path.lexists(going):
+            return True
+        self._unfinished.append(going)
+        return False
 
     def open_segments(self, entry: Entry) -> Iterator[int]:
         """Open the files of a column's segments, in order; the caller closes them."""

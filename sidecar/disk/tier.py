@@ -277,6 +277,7 @@ class DiskTier:
             self._note_uses()
         for one in self._index.make_room(need, self._budget, spare=offer.content_hash):
             self._remove(one)
+        self._folder.finish_removals()
         entry = write_column(
             self._folder.path,
             offered.key,

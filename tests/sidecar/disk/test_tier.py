@@ -190,6 +190,44 @@ def test_a_folder_that_cannot_be_made_is_said(open_tier, tmp_path):
         open_tier(path=tmp_path / "file" / "disk")
 
 
+# -- short of something ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def refused(monkeypatch):
+    """Have the kernel refuse to open what is asked for under some names, until the list is empty."""
+    names: list[str] = []
+    plain = os.open
+
+    def open(path, *arguments, **keywords):
+        if any(name in str(path) for name in names):
+            raise OSError(open.errno, os.strerror(open.errno))
+        return plain(path, *arguments, **keywords)
+
+    open.errno, open.names = errno.EMFILE, names
+    monkeypatch.setattr(os, "open", open)
+    return open
+
+
+@pytest.mark.parametrize("by", ["a removal", "a write"])
+def test_what_cannot_be_removed_for_the_moment_is_removed_later(versions, open_tier, folder, table, refused, by):
+    """Whatever comes next: until a restart nobody would count the room that it takes."""
+    tier = open_tier()
+    versions.keep(tier, table, "aa")
+    versions.keep(tier, table.select(["x"]), "bb")
+    refused.names.append("old-")
+    tier.keep_only(("datasets", "x"), {"bb" * 32})
+    assert len(list(folder.glob("old-*"))) == 2
+    refused.names.clear()
+    if by == "a removal":
+        tier.keep_only(("datasets", "x"), ())
+        left = 0
+    else:
+        versions.keep(tier, table.select(["t"]), "bb")
+        left = 2
+    assert len([path for path in folder.iterdir() if path.name != "lock"]) == left
+
+
 # -- the budget --------------------------------------------------------------------------------------------------------
 
 
