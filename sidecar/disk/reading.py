@@ -6,6 +6,7 @@ by ``pwrite``: that is as quick as reading into a mapping of it, which pays for 
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,7 +27,7 @@ from alluxio_lance.sidecar.memfd import HUGE_PAGE, Memfd, choose_pages, free_hug
 from alluxio_lance.sidecar.plan import ColumnPlan, Plan
 from alluxio_lance.values import Progress
 
-__all__ = ["MOST_THREADS", "Bad", "Found", "read_checked", "read_columns"]
+__all__ = ["MOST_THREADS", "Bad", "Found", "NotNow", "is_passing", "read_checked", "read_columns"]
 
 _STEP: Final = 256 << 10
 """Bytes of the buffer."""
@@ -34,6 +35,7 @@ _TOLD: Final = 8 << 20
 """Bytes between two reports of progress."""
 MOST_THREADS: Final = 4
 """Segments that are read at once."""
+_PASSING: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,15 @@ class Found:
 
 class Bad(Exception):
     """The bytes of a segment are not what was written, or cannot be read."""
+
+
+class NotNow(Bad):
+    """The bytes of a segment cannot be read for the moment: nothing says that they are not what was written."""
+
+
+def is_passing(error: OSError) -> bool:
+    """Tell whether this process, or the machine, is short of something, which says nothing about the file."""
+    return error.errno in _PASSING
 
 
 @dataclass(slots=True)
@@ -221,7 +232,7 @@ def read_checked(
     Raises
     ------
     Bad
-        When it cannot be read, or, behind the last piece, when all of them have not the hash that they should have.
+        When it cannot be read, `NotNow` where that may pass, or, behind the last piece, when all of them have not the hash that they should have.
     Unavailable
         When nobody wants it any more.
     """
@@ -244,7 +255,7 @@ def _read(file: int, buffer: memoryview, at: int) -> int:
     try:
         size = os.preadv(file, [buffer], at)
     except OSError as error:
-        raise Bad(f"it cannot be read at {at}: {error.strerror}") from error
+        raise (NotNow if is_passing(error) else Bad)(f"it cannot be read at {at}: {error.strerror}") from error
     if not size:
         raise Bad(f"it ends at {at}")
     return size

@@ -21,7 +21,7 @@ from alluxio_lance.sidecar.disk.folder import DiskFolder
 from alluxio_lance.sidecar.disk.index import Index
 from alluxio_lance.sidecar.disk.mapping import open_columns
 from alluxio_lance.sidecar.disk.marks import Checked
-from alluxio_lance.sidecar.disk.reading import Bad, Found, read_columns
+from alluxio_lance.sidecar.disk.reading import Bad, Found, NotNow, is_passing, read_columns
 from alluxio_lance.sidecar.disk.uses import Uses
 from alluxio_lance.sidecar.disk.writing import Abandoned, write_column
 from alluxio_lance.sidecar.fill.column import HotColumn
@@ -97,7 +97,8 @@ class DiskTier:
     ) -> list[HotColumn]:
         """Bring what lies here of a plan's columns into shared memory; arguments and errors as of `read_columns`.
 
-        A column whose bytes are not what was written is thrown away, and missing in what is returned.
+        A column whose bytes are not what was written is thrown away, and missing in what is returned. One that cannot be
+        read for the moment is missing, too, but stays.
         """
         found = self._find(content_hash, plan)
         self._count_missing(len(plan.columns) - len(found))
@@ -169,20 +170,29 @@ class DiskTier:
     ) -> list[tuple[Found, HotColumn]]:
         """Throw away what is bad, note the use of the rest, and return it with what was made of it."""
         for one, fault in bad:
-            _log.error(
-                "a column in the disk tier is corrupt and goes; it is read from the store instead",
-                version=plan.label,
-                column=one.plan.name,
-                error=str(fault),
-            )
-            self._drop(one.entry.key.digest)
+            self._note_fault(one, plan, fault)
+        missing = sum(isinstance(fault, NotNow) for _, fault in bad)
         with self._lock:
-            self._corrupt += len(bad)
+            self._corrupt += len(bad) - missing
+            self._misses += missing
             self._hits += len(hot)
         faulty = {one.entry.key.digest for one, _ in bad}
         good = [one for one in found if one.entry.key.digest not in faulty]
         self._uses.note([one.entry.key.digest for one in good if self._index.use(one.entry.key.digest)])
         return list(zip(good, hot, strict=True))
+
+    def _note_fault(self, one: Found, plan: Plan, fault: Bad) -> None:
+        """Throw a column away, unless its bytes may well be right."""
+        if isinstance(fault, NotNow):
+            _not_now(one.plan.name, fault)
+            return
+        _log.error(
+            "a column in the disk tier is corrupt and goes; it is read from the store instead",
+            version=plan.label,
+            column=one.plan.name,
+            error=str(fault),
+        )
+        self._drop(one.entry.key.digest)
 
     def _count_missing(self, columns: int) -> None:
         with self._lock:
@@ -201,6 +211,10 @@ class DiskTier:
             except OSError as error:
                 for file in files:
                     os.close(file)
+                if is_passing(error):
+                    # For want of descriptors nothing at all can be opened: the whole tier would go, column by column.
+                    _not_now(column.name, error)
+                    continue
                 _log.warning("a column in the disk tier cannot be opened", column=column.name, error=str(error))
                 self._drop(entry.key.digest)
             else:
@@ -347,6 +361,14 @@ class DiskTier:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _not_now(column: str, error: Exception) -> None:
+    _log.warning(
+        "a column in the disk tier cannot be read now; it is read from the store instead",
+        column=column,
+        error=str(error),
+    )
 
 
 def _duplicates(descriptors: Sequence[int]) -> tuple[int, ...]:

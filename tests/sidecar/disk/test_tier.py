@@ -7,6 +7,7 @@ import os
 import resource
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -207,6 +208,48 @@ def refused(monkeypatch):
     open.errno, open.names = errno.EMFILE, names
     monkeypatch.setattr(os, "open", open)
     return open
+
+
+def _open_files(folder):
+    return [name for fd in Path("/proc/self/fd").iterdir() if str(folder) in (name := os.path.realpath(fd))]
+
+
+@pytest.mark.parametrize("why", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+def test_a_column_that_cannot_be_opened_for_the_moment_stays(versions, open_tier, folder, table, refused, why):
+    """It is missing this time, nothing of it stays open, and it comes back as soon as it can be opened."""
+    tier = open_tier()
+    versions.keep(tier, table)
+    open_before = _open_files(folder)
+    refused.errno = why
+    refused.names.append("/1.arrow")
+    assert versions.back(tier, table) == []
+    assert _open_files(folder) == open_before
+    refused.names.clear()
+    assert len(versions.back(tier, table)) == 2
+    statistics = tier.statistics()
+    assert (statistics.columns, statistics.hits, statistics.misses, statistics.corrupt) == (2, 2, 2, 0)
+
+
+def test_a_column_that_cannot_be_read_for_the_moment_stays(versions, open_tier, table, monkeypatch):
+    """The same for a kernel without memory; a disk that fails is another thing."""
+    tier = open_tier()
+    versions.keep(tier, table)
+    why = errno.ENOMEM
+
+    def refuse(*_):
+        raise OSError(why, os.strerror(why))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "preadv", refuse)
+        assert versions.back(tier, table) == []
+    assert len(versions.back(tier, table)) == 2
+    statistics = tier.statistics()
+    assert (statistics.columns, statistics.hits, statistics.misses, statistics.corrupt) == (2, 2, 2, 0)
+    why = errno.EIO
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "preadv", refuse)
+        assert versions.back(tier, table) == []
+    assert (tier.statistics().columns, tier.statistics().corrupt) == (0, 2)
 
 
 @pytest.mark.parametrize("by", ["a removal", "a write"])
