@@ -142,6 +142,9 @@ class Door:
         self._resume_at: float | None = None
         self._calls: deque[Callable[[], None]] = deque()
         self._ending = False
+        self._deaf = False
+        """Nothing that is posted now will be done."""
+        self._last_words = threading.Lock()
         self._selector = selectors.DefaultSelector()
         self._bell, self._rope = socket.socketpair()
         self._bell.setblocking(False)
@@ -161,9 +164,11 @@ class Door:
     def settle(self, timeout: float = 10.0) -> None:
         """Wait until everything that reached the door before this call is done: the ends of connections above all."""
         done = threading.Event()
-        self._post(done.set)
-        if self._thread.is_alive():
-            done.wait(timeout)
+        with self._last_words:
+            if self._deaf:
+                return
+            self._post(done.set)
+        done.wait(timeout)
 
     @property
     def connections(self) -> int:
@@ -208,6 +213,11 @@ class Door:
         finally:
             for connection in list(self._connections.values()):
                 self._drop(connection)
+            with self._last_words:
+                self._deaf = True
+            # Calls that still run wait in `settle`, and holds that came late have nobody else to let them go.
+            while self._calls:
+                self._calls.popleft()()
             for end in (self._listener, self._bell, self._rope):
                 end.close()
             self._selector.close()

@@ -345,6 +345,8 @@ class Sidecar:
         self._happenings.close()
         self._server.stop(_GRACE).wait()
         self._leases.close()
+        # It sends descriptors by their numbers: those that residency closes may soon be other files'.
+        self._door.close()
         self._prefetcher.cease()
         self._selections.close()
         self._residency.close()

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -440,6 +441,30 @@ def test_closing_the_door_ends_connections_and_removes_the_socket(open_house, tm
     assert not (tmp_path / "door.sock").exists()
     with pytest.raises(Unavailable, match="alluxio-lance up"):
         ClientDoor.connect(house.address)
+
+
+def test_a_call_that_settles_does_not_wait_for_a_door_that_closes(house):
+    """The door does what reached it before its end, and is not asked afterwards."""
+    busy, go_on = threading.Event(), threading.Event()
+
+    def work():
+        busy.set()
+        assert go_on.wait(20)
+
+    house.door._post(work)
+    assert busy.wait(20)
+    threads = [threading.Thread(target=house.door.settle, args=(60,)), threading.Thread(target=house.door.close)]
+    threads[0].start()
+    deadline = time.monotonic() + 20
+    while not house.door._calls:
+        assert time.monotonic() < deadline
+    threads[1].start()
+    while not house.door._ending:
+        assert time.monotonic() < deadline
+    go_on.set()
+    for thread in threads:
+        thread.join(10)
+        assert not thread.is_alive()
 
 
 def test_the_socket_of_a_dead_sidecar_is_replaced(open_house, tmp_path):

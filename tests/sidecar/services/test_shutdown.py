@@ -6,9 +6,11 @@ import uuid
 from datetime import UTC, datetime
 
 import pyarrow as pa
+import pytest
 
 import alluxio_lance as al
 from alluxio_lance.catalog import DatabaseCatalog
+from alluxio_lance.client.door import Door
 from alluxio_lance.embedded import catalog_url
 from alluxio_lance.errors import Unavailable
 from alluxio_lance.lifecycle.ports import Operation, Owner
@@ -62,3 +64,21 @@ def test_a_stop_does_not_wait_for_other_nodes(tmp_path):
         assert len(failed) == 1
         assert [version.semver for version in catalog.versions("datasets", "a")] == ["1.0.0"]
         assert [operation.id for operation in catalog.open_operations()] == [theirs.id]
+
+
+def test_readers_are_let_go_before_the_memory(tmp_path, monkeypatch):
+    """What was promised to one is never sent later, when the number of its descriptor may be another file's."""
+    refusals = []
+    settings = Settings(root=tmp_path / "root", run_dir=tmp_path / "run")
+    with Sidecar(settings) as sidecar, Door.connect(sidecar.address) as door:
+        plain = sidecar.residency.close
+
+        def close():
+            with pytest.raises(Unavailable, match="has gone") as refusal:
+                door.attach("0" * 32)
+            refusals.append(refusal)
+            plain()
+
+        monkeypatch.setattr(sidecar.residency, "close", close)
+        sidecar.close()
+    assert refusals
