@@ -92,12 +92,16 @@ class _Filling:
             self.pages = choose_pages(self.found.entry.segments[0].segment.length, Pages.TRANSPARENT)
             self.prepare(label)
 
+    @property
+    def taken(self) -> int:
+        """Bytes of memory that its segments have taken."""
+        return sum(os.fstat(memfd.fd).st_blocks * 512 for memfd in self.memfds)
+
     def done(self) -> HotColumn:
         """Return the hot column; the descriptors are the caller's now."""
-        descriptors = [memfd.detach() for memfd in self.memfds]
         segments = [replace(kept.segment, id=next(segment_ids), pages=self.pages) for kept in self.found.entry.segments]
-        column = self.found.entry.column(self.found.plan, segments)
-        return HotColumn(column, tuple(descriptors), sum(os.fstat(fd).st_blocks * 512 for fd in descriptors))
+        column, taken = self.found.entry.column(self.found.plan, segments), self.taken
+        return HotColumn(column, tuple(memfd.detach() for memfd in self.memfds), taken)
 
     def close(self) -> None:
         """Free the memory."""
@@ -180,9 +184,10 @@ class _Run:
         for filling in self._fillings:
             if filling.fault is not None:
                 filling.close()
-        hot = [filling.done() for filling in self._fillings if filling.fault is None]
-        self._account.settle(sum(column.bytes for column in hot))
-        return hot, bad
+        good = [filling for filling in self._fillings if filling.fault is None]
+        # Before the descriptors are given away: there may be no room for what the kernel took beyond the claim.
+        self._account.settle(sum(filling.taken for filling in good))
+        return [filling.done() for filling in good], bad
 
     def undo(self) -> None:
         for filling in self._fillings:

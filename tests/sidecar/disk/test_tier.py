@@ -16,7 +16,7 @@ import pytest
 from alluxio_lance.errors import AlreadyExists, NoSpace, PermissionDenied, Unavailable
 from alluxio_lance.layout import ColumnKind, Pages
 from alluxio_lance.sidecar.budget import Budget
-from alluxio_lance.sidecar.disk import writing
+from alluxio_lance.sidecar.disk import reading, writing
 
 ROWS = 5000
 
@@ -482,6 +482,26 @@ def test_a_kernel_without_memory_is_refused(versions, open_tier, table, memfds, 
     with pytest.raises(NoSpace, match="the kernel has no memory"):
         versions.back(tier, table)
     assert (versions.budget.used, len(memfds())) == (used, open_before)
+
+
+def test_a_kernel_that_took_more_than_was_claimed_may_be_refused(versions, open_tier, table, memfds, monkeypatch):
+    """When all has been read, and the budget has no room for the rest."""
+    plain = reading.Account.settle
+
+    def settle(account, size):
+        if size:
+            raise NoSpace("the budget has no room for it", need=size)
+        plain(account, size)
+
+    tier = open_tier()
+    versions.keep(tier, table)
+    used, open_before = versions.budget.used, len(memfds())
+    with monkeypatch.context() as patch:
+        patch.setattr(reading.Account, "settle", settle)
+        with pytest.raises(NoSpace):
+            versions.back(tier, table)
+    assert (versions.budget.used, len(memfds())) == (used, open_before)
+    assert len(versions.back(tier, table)) == 2
 
 
 def test_a_load_can_be_cancelled(versions, open_tier, table, memfds):
