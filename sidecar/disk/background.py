@@ -48,7 +48,8 @@ class Offer:
     """The version, as residency tells it from others."""
     owner: tuple[str, str]
     content_hash: str
-    columns: Sequence[Offered]
+    columns: list[Offered]
+    """Those that the writer has not begun; whoever takes some holds the lock, or is alone with the offer."""
     wanted: bool = True
     """False: the version has left shared memory, and its pages must not be held here any longer."""
     purged: bool = False
@@ -86,9 +87,12 @@ class Background:
 
     def refuse(self, offer: Offer) -> None:
         """Count columns that are not kept, and close them."""
-        for offered in offer.columns:
+        self._drop(offer.columns)
+
+    def _drop(self, columns: Sequence[Offered]) -> None:
+        for offered in columns:
             offered.close()
-        self.count_dropped(len(offer.columns))
+        self.count_dropped(len(columns))
 
     def count_dropped(self, columns: int) -> None:
         """Count columns that are not kept."""
@@ -98,13 +102,16 @@ class Background:
     def forget(self, of: Hashable) -> None:
         """Let go of a version that has left shared memory, so that its memory is free; does not wait for the disk."""
         with self._changed:
-            if self._current is not None and self._current.of == of:
-                self._current.wanted = False
             going = [offer for offer in self._waiting if offer.of == of]
             for offer in going:
                 self._waiting.remove(offer)
-        for offer in going:
-            self.refuse(offer)
+            columns = [offered for offer in going for offered in offer.columns]
+            if self._current is not None and self._current.of == of:
+                self._current.wanted = False
+                # The column that is being written may be at its flush for long: the others are not kept open for it.
+                columns += self._current.columns
+                self._current.columns = []
+        self._drop(columns)
 
     def purge(self, owner: tuple[str, str], besides: Collection[str]) -> None:
         """Mark what waits or is being written for a resource, of other content hashes than these, as purged."""
@@ -133,7 +140,7 @@ class Background:
     def _run(self) -> None:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
         while (offer := self._next()) is not None:
-            for offered in offer.columns:
+            while (offered := self._begin(offer)) is not None:
                 self._keep(offer, offered)
 
     def _next(self) -> Offer | None:
@@ -145,6 +152,11 @@ class Background:
                 return None
             self._current = self._waiting.popleft()
             return self._current
+
+    def _begin(self, offer: Offer) -> Offered | None:
+        """Take the next column, which is this thread's alone from now on; None when all are done."""
+        with self._changed:
+            return offer.columns.pop(0) if offer.columns else None
 
     def _keep(self, offer: Offer, offered: Offered) -> None:
         try:
