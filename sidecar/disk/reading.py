@@ -237,7 +237,8 @@ def read_checked(
     Raises
     ------
     Bad
-        When it cannot be read, `NotNow` where that may pass, or, behind the last piece, when all of them have not the hash that they should have.
+        When it cannot be read, `NotNow` where that may pass, or, behind the last piece, when all of them have not the
+        hash that they should have.
     Unavailable
         When nobody wants it any more.
     """
