@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib
 import json
 import os
@@ -222,3 +223,11 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, jars: None) -> Iterator[Cl
 def alluxio(cluster: Cluster) -> str:
     """The address of a store in it: an empty folder of the test's own."""
     return cluster.uri.replace("/?", f"/lance-{uuid.uuid4().hex[:12]}/tables?")
+
+
+@pytest.fixture
+def alone_with_pages() -> Iterator[None]:
+    """Wait until no other test on this machine, in whichever process, has changed the kernel's settings of huge pages, or takes them."""
+    with (Path(tempfile.gettempdir()) / "alluxio-lance-tests-of-pages").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import mmap
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -202,26 +200,21 @@ def make_version():
     return make
 
 
-@pytest.fixture
-def alone_with_pages() -> Iterator[None]:
-    """Wait until no other test on this machine, in whichever process, has changed the kernel's settings of huge pages."""
-    with (Path(tempfile.gettempdir()) / "alluxio-lance-tests-of-pages").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+RESERVED = 48
 
 
 @pytest.fixture
 def reserved_pages(alone_with_pages) -> Iterator[None]:
-    """Reserve 24 huge pages of 2 MiB, and put the old number back afterwards."""
+    """Reserve huge pages of 2 MiB, more than a test needs: others may take some. Put the old number back afterwards."""
     setting = Path("/proc/sys/vm/nr_hugepages")
     old = setting.read_text()
     try:
-        setting.write_text(str(int(old) + 24))
+        setting.write_text(str(int(old) + RESERVED))
     except OSError as error:
         pytest.skip(f"huge pages cannot be reserved here: {error}")
     try:
-        if int(setting.read_text()) < int(old) + 24:
-            pytest.skip("the host's memory is too fragmented for 24 huge pages")
+        if int(setting.read_text()) < int(old) + RESERVED:
+            pytest.skip(f"the host's memory is too fragmented for {RESERVED} huge pages")
         yield
     finally:
         setting.write_text(old)

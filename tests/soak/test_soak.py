@@ -1,6 +1,6 @@
 """A soak of the arenas: DataLoaders of every kind on a real sidecar, with something going wrong in every round.
 
-``ALLUXIO_LANCE_SOAK`` says for how many seconds (90), ``ALLUXIO_LANCE_SOAK_SEED`` repeats a run; docs/soak.md has more.
+``ALLUXIO_LANCE_SOAK`` says for how many seconds (120), ``ALLUXIO_LANCE_SOAK_SEED`` repeats a run; docs/soak.md has more.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from known import NAME, table
 
-SECONDS = float(os.environ.get("ALLUXIO_LANCE_SOAK", "90"))
+SECONDS = float(os.environ.get("ALLUXIO_LANCE_SOAK", "120"))
 MARGIN_S = 180
 """Beyond that a soak hangs, and so does its own watchdog."""
 
@@ -49,6 +49,7 @@ def soaked(address: str, seconds: float, seed: int) -> dict[str, object]:
     return record
 
 
+@pytest.mark.usefixtures("alone_with_pages")
 def test_soak(own_node, capsys):
     """Whatever happens to whom: every byte is right, nobody hangs, and no slot, descriptor, process or memory is lost."""
     seed = int(os.environ.get("ALLUXIO_LANCE_SOAK_SEED", time.time_ns() % 2**32))
