@@ -237,6 +237,7 @@ def test_places_must_be_as_many_as_indices():
             read_indices([0], np.empty(places, np.int64))
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=20))
 def test_lists_of_integers_are_read(numbers):
     """Every integer of 64 bits arrives."""
