@@ -242,9 +242,10 @@ def test_pages_are_checked_as_one_trail(catalog):
             rows.append({**row, "hash": hash})
         connection.execute(sa.insert(events), rows)
         connection.execute(sa.update(counters).values(value=10_000, hash=hash))
-    begun = time.monotonic()
+    # Of this process alone: whatever else the machine does.
+    begun = time.process_time()
     report = catalog.verify_audit()
-    took = time.monotonic() - begun
+    took = time.process_time() - begun
     assert (report.rows, report.fault) == (10_000, None)
     assert took < 5
     execute(catalog, "UPDATE events SET name = 'X' WHERE sequence = 7654")

@@ -99,9 +99,9 @@ def test_a_node_without_a_janitor(root, tmp_path):
 def test_only_one_of_two_works(catalog):
     """The other one waits until the first has given the office up, and then begins."""
     first, second = Work(), Work()
-    with Janitor(catalog, first, holder="one", interval=0.01, ttl=0.5) as one:
+    with Janitor(catalog, first, holder="one", interval=0.01, ttl=30) as one:
         until(lambda: len(first.rounds) > 4)
-        with Janitor(catalog, second, holder="two", interval=0.01, ttl=0.5) as two:
+        with Janitor(catalog, second, holder="two", interval=0.01, ttl=30) as two:
             done = len(first.rounds)
             until(lambda: len(first.rounds) > done + 20)
             assert (one.statistics().leading, two.statistics().leading) == (True, False)

@@ -321,7 +321,8 @@ def test_one_timer_sees_all_batches(patience):
     for number in range(10):
         list(cursor.pieces(cuts[number]))
         cursor.rest(cuts[number + 1])
-        seen |= set(threading.enumerate()) - before
+        # Windows are taken ahead by other threads, for a moment each.
+        seen |= {one for one in threading.enumerate() if isinstance(one, threading.Timer)} - before
     assert len(seen) == 1
     cursor.close()
     seen.pop().join(60)

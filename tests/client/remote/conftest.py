@@ -63,12 +63,12 @@ class Node:
     def kill(self):
         """Kill it as the kernel would."""
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(60)
 
     def stop(self):
         """Ask it to stop and return its exit status."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(10)
+        return self.process.wait(60)
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def start(tmp_path):
             stack.callback(process.kill)
             line = process.stdout.readline()
             if not line:
-                process.wait(10)
+                process.wait(60)
                 return process
             return Node(process, json.loads(line))
 

@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from dataclasses import replace
 
 import pytest
@@ -39,7 +40,8 @@ def hot(cache):
 
 def until(cache, what):
     """Look at what is hot until it is so; each look waits for the sidecar."""
-    for _ in range(2000):
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
         found = hot(cache)
         if what(found):
             return found

@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from pathlib import Path
 
 import pyarrow as pa
@@ -25,7 +26,8 @@ def attach(door, lease):
 
 def until(cache, what):
     """Read the statistics until they are so; each reading waits for the sidecar."""
-    for _ in range(1000):
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
         statistics = cache.statistics()
         if what(statistics):
             return statistics

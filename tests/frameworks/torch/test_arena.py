@@ -167,8 +167,9 @@ def test_killed_workers(ds):
     for _ in range(2):
         iterator = iter(loading(ds, batches, prefetch_factor=4))
         assert right(next(iterator), batches[0])
-        os.kill(iterator._workers[0].pid, signal.SIGKILL)
-        with pytest.raises(RuntimeError, match=r"exited unexpectedly|killed by signal"):
+        with pytest.raises(RuntimeError, match=r"exited unexpectedly|killed by signal"):  # noqa: PT012 - either may raise
+            # torch's handler of the signal may raise right here.
+            os.kill(iterator._workers[0].pid, signal.SIGKILL)
             list(iterator)
         del iterator
         assert in_use() == (0, 0, 0)

@@ -247,10 +247,11 @@ def test_once_all_of_it_is_on_the_disk_windows_are_needed_no_more(workers, monke
         node.register("large", large())
         with opened(node) as dataset, RemoteCache.connect(node.address) as cache:
             loader: Any = DataLoader(dataset, batch_size=None, num_workers=workers, persistent_workers=workers > 0)
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 120
             for epoch in count():
-                # In the background, so that it is not said in which epoch.
+                # In the background, so that it is not said in which epoch; here it is known when it has come.
                 mapped = cache.statistics().disk.mapped_bytes >= ROWS * 2048
+                mapped = mapped and (workers > 0 or dataset._source._opened.whole is not None)
                 if mapped and not workers:
                     monkeypatch.setattr(StreamedVersion, "window", None)
                 dataset.set_epoch(epoch)

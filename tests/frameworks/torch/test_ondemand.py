@@ -108,8 +108,8 @@ def test_a_warning_says_what_it_costs(small):
             assert rows_of([dataset.batch([ROWS - 1, 0]), dataset.batch([3])]) == [ROWS - 1, 0, 3]
             assert not dataset.refresh()
             assert rows_of([dataset.batch([4])]) == [4]
-    (said,) = caught
-    assert said.category is UserWarning
+    # Others may be about what earlier tests left to be collected.
+    (said,) = (one for one in caught if one.category is UserWarning)
     assert said.filename == __file__
     for part in (
         r"datasets/ondemand",

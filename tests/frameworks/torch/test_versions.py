@@ -130,7 +130,7 @@ def test_on_change_tells_and_does_nothing_else(node):
     with Dataset("alluxio://datasets/versions/told", address=node.at) as dataset:
         dataset.on_change(told.put)
         second = node.update("versions/told", table(3, 2), mode="overwrite")
-        event = told.get(timeout=10)
+        event = told.get(timeout=60)
         assert (event.semver, event.version) == ("1.1.0", second.version)
         assert dataset[0]["a"] == 1
         assert dataset.refresh()

@@ -73,7 +73,7 @@ class Records:
         if self.failure:
             raise self.failure
 
-    def wait(self, what, timeout=5.0):
+    def wait(self, what, timeout=60.0):
         """Wait until something is so."""
         with self.changed:
             return self.changed.wait_for(lambda: what(self), timeout)
@@ -182,7 +182,7 @@ class House:
     def raw(self):
         """Connect without the client's manners."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
-            connection.settimeout(5)
+            connection.settimeout(60)
             connection.connect(str(self.address.door))
             yield connection
 

@@ -87,7 +87,7 @@ class Directed:
     def wait(self, *what):
         """Wait until something was written down."""
         with self.changed:
-            assert self.changed.wait_for(lambda: what in self.log, 5), self.log
+            assert self.changed.wait_for(lambda: what in self.log, 60), self.log
 
     # the catalog
 
@@ -177,7 +177,7 @@ class Directed:
             answered.set()
 
         prefetcher.ask(*NAME, answer)
-        assert answered.wait(5)
+        assert answered.wait(60)
         return answers[0]
 
 

@@ -157,17 +157,17 @@ def test_a_read_that_hangs(rig, stopped_proxy):
     """Neither opening nor reading waits for ever; and what is near needs no proxy once it is open."""
     version = rig.fill(rows())
     views = rig.node / "views"
-    far = open_nearest(rig.place, LOCATION, version, None, views, patience=1)
-    near = open_nearest(rig.place, LOCATION, version, rig.known, views, patience=1)
+    far = open_nearest(rig.place, LOCATION, version, None, views, patience=5)
+    near = open_nearest(rig.place, LOCATION, version, rig.known, views, patience=5)
     started = near.batches(["i"])
     first = next(started)
     stopped_proxy()
     assert pa.Table.from_batches([first, *started]).num_rows == ROWS
-    with pytest.raises(Unavailable, match="gave nothing for 1 s") as caught:
+    with pytest.raises(Unavailable, match="gave nothing for 5 s") as caught:
         list(far.batches(["i"]))
     assert caught.value.details["what"] == "alluxio"
-    with pytest.raises(Unavailable, match="gave nothing for 1 s"):
-        open_nearest(rig.place, LOCATION, version, None, views, patience=1)
+    with pytest.raises(Unavailable, match="gave nothing for 5 s"):
+        open_nearest(rig.place, LOCATION, version, None, views, patience=5)
     near.close()
     far.close()
 
