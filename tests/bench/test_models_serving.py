@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,7 +27,19 @@ def answer(version, logits, question=0, got=0.0, failure=""):
     return Answer(0.0, 0.0, got, question, version, logits, failure)
 
 
+@pytest.fixture
+def _as_before() -> Iterator[None]:
+    """Forget what the measurement imports: the tests of the examples begin without it."""
+    modules, path = set(sys.modules), list(sys.path)
+    yield
+    sys.path[:] = path
+    names = {file.stem for file in (Path(__file__).parents[2] / "examples" / "serving").glob("*.py")}
+    for name in names & (set(sys.modules) - modules):
+        del sys.modules[name]
+
+
 @pytest.mark.torch
+@pytest.mark.usefixtures("_as_before")
 def test_a_server_is_measured(own_node, monkeypatch):
     """One activation and one rollback under requests: none fails, none is mixed, and both have their times."""
     monkeypatch.setenv("ALLUXIO_LANCE_ADDRESS", own_node.address.grpc)
