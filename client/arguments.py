@@ -11,13 +11,13 @@ from typing import Any, Final
 
 from alluxio_lance.errors import InvalidArgument
 
-__all__ = ["LARGEST", "batch_rows", "column_names", "counted", "whole_number"]
+__all__ = ["LARGEST", "batch_rows", "column_names", "counted"]
 
 LARGEST: Final = (1 << 63) - 1
 """What the numbers of an order are at most: they are kept in 64 bits."""
 
 
-def whole_number(value: Any) -> int | None:
+def _whole_number(value: Any) -> int | None:
     """Return a whole number of any library's as a plain one; None for everything else, True and False too."""
     if isinstance(value, bool):
         return None
@@ -35,7 +35,7 @@ def counted(name: str, value: Any, least: int = 0) -> int:
     InvalidArgument
         When it is no whole number, below ``least``, or above `LARGEST`.
     """
-    number = whole_number(value)
+    number = _whole_number(value)
     if number is None:
         raise InvalidArgument(f"{name}={value!r} is no whole number")
     if not least <= number <= LARGEST:
@@ -53,7 +53,7 @@ def batch_rows(size: Any) -> int | None:
     """
     if size is None:
         return None
-    number = whole_number(size)
+    number = _whole_number(size)
     if number is None:
         raise InvalidArgument(f"batch_size={size!r} is no number of rows - give columns by their name: columns=[…]")
     if not 1 <= number <= LARGEST:
