@@ -222,15 +222,14 @@ class Shelf:
         spared = {resident.key for resident in newcomers}
         resources = {resident.key[:2] for resident in newcomers if not resident.is_unit}
         others = [
-            (other, tuple(other.columns))
-            for other in self.residents.values()
-            if other.idle and other.key not in spared
-            # A version never pushes out the active one of the same resource.
-            if self._worth(other) is not Role.ACTIVE or other.key[:2] not in resources
+            (other, tuple(other.columns)) for other in self.residents.values() if other.idle and other.key not in spared
         ]
         ranked = [
-            (_ORDER.index(self._worth(other)), bool(other.promised), other.used, (other, names))
+            (_ORDER.index(role), bool(other.promised), other.used, (other, names))
             for other, names in (*others, *spare)
+            for role in [self._worth(other)]
+            # A version never pushes out the active one of the same resource, which may be itself, in part.
+            if role is not Role.ACTIVE or other.key in spared or other.key[:2] not in resources
         ]
         if for_later:
             ranked = [one for one in ranked if _ORDER[one[0]] is Role.CACHED and not one[1]]

@@ -130,7 +130,8 @@ def Dataset(  # noqa: N802 - it stands where tf.data.Dataset stands, and is one
     names = column_names(columns)
     opened = _opened(uri, names, address, stream, window_units, wait=wait, on_progress=on_progress)
     try:
-        decoded = pictures(decode, opened.columns, opened.layout.uri)
+        of_type = opened.columns
+        decoded = pictures(decode, of_type, opened.layout.uri)
         # Pictures are decoded row by row, and batched afterwards.
         cut = Cut(None if decoded else batch_size, shuffle, drop_remainder)
         chosen = None if filter is None else Chosen.of(opened, filter)
@@ -138,7 +139,7 @@ def Dataset(  # noqa: N802 - it stands where tf.data.Dataset stands, and is one
             rows = None if chosen is None else chosen.numbers.all()
             dataset = _elements(takers(opened, fill_null, decoded, rows), opened.rows, rows, cut, seed)
         else:
-            forms = forms_of(opened.columns, fill_null, decoded, opened.layout.uri)
+            forms = forms_of(of_type, fill_null, decoded, opened.layout.uri)
             units = window_units or opened.window_units
             dataset = streamed_elements(Windows(opened, forms, cut, units, chosen), seed)
         dataset = _finished(dataset, cut)

@@ -69,8 +69,9 @@ class Source:
     ) -> tuple[Source, Opened]:
         """Have the filter evaluated on exactly what was opened, and everything else looked at that it must fit."""
         try:
-            prepare_fill(request.fill_null, opened.columns)
-            decoders(request.decode, opened.columns, opened.layout.uri)
+            columns = opened.columns
+            prepare_fill(request.fill_null, columns)
+            decoders(request.decode, columns, opened.layout.uri)
             chosen = None if request.filter is None else Chosen.of(opened, request.filter)
         except BaseException:
             opened.close()
